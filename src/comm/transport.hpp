@@ -1,0 +1,102 @@
+// How ranks reach each other, as a value: one object is one rank's end. Local (ranks are threads of one process), MPI,
+// and dry run (any number of ranks, nothing is sent) behind the same calls.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace stagformer::internal {
+
+using Bytes = std::vector<std::byte>;
+
+/// What a rank waits for, so that a stall can be named.
+struct WaitSubject {
+  const char* what = "";   ///< "memory of section 1", "candidates", ...
+  int peer = -1;           ///< rank waited for, -1 = several
+  std::int64_t step = -1;  ///< decode step or pass number
+};
+
+class Transport {
+ public:
+  /// Handle of a persistent send or receive, valid until release().
+  using Request = int;
+
+  virtual ~Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string host_name() const = 0;
+  /// "Open MPI v4.1.4, ..." or "local threads": for the log.
+  virtual std::string library() const = 0;
+
+  // The loop: persistent requests over buffers that outlive them. Nothing here allocates once a request has its size.
+  virtual Request make_send(std::span<const std::byte> buffer, int peer, int tag) = 0;
+  virtual Request make_receive(std::span<std::byte> buffer, int peer, int tag) = 0;
+  /// Starts a send of the buffer's first `bytes` bytes; the underlying request is remade only when `bytes` changes.
+  virtual void start_send(Request request, std::size_t bytes) = 0;
+  /// Starts a receive of up to the whole buffer.
+  virtual void start_receive(Request request) = 0;
+  /// True when the started request is complete (or was never started); drives progress.
+  virtual bool test(Request request) = 0;
+  /// Bytes of the last completed receive.
+  virtual std::size_t received_bytes(Request request) const = 0;
+  /// Frees a request; one still in flight is cancelled first.
+  virtual void release(Request request) = 0;
+  /// Lets pending messages move; called between layers.
+  virtual void progress() = 0;
+
+  // Start-up and shut-down: collective, blocking under the watchdog.
+  virtual void barrier() = 0;
+  virtual Bytes broadcast(Bytes bytes, int root) = 0;          ///< every rank returns root's bytes
+  virtual std::vector<Bytes> all_gather(const Bytes& mine) = 0;  ///< entry r is rank r's bytes
+
+  // Rare messages of any size that nobody waits for at a fixed time (results of a replica to rank 0). Non-blocking for
+  // the sender: the transport keeps the bytes until they are gone.
+  virtual void post(Bytes bytes, int peer, int tag) = 0;
+  /// A posted message of this tag from any peer that has arrived, with its sender.
+  virtual std::optional<std::pair<int, Bytes>> poll(int tag) = 0;
+  /// Waits until all that was posted has left.
+  virtual void flush_posts() = 0;
+
+  /// Collective: a transport among the ranks that pass the same colour, ordered by rank.
+  virtual std::unique_ptr<Transport> split(int colour) = 0;
+
+  /// Seconds after which a wait counts as stuck and throws CommError; <= 0: never.
+  virtual void set_stall_timeout(double seconds) { stall_timeout_s_ = seconds; }
+  double stall_timeout_s() const { return stall_timeout_s_; }
+  /// Waits give the core away between tests (more ranks than cores).
+  void set_yield(bool yield) { yield_ = yield; }
+  bool yields() const { return yield_; }
+
+  /// Tests until done. Throws CommError naming host, rank, subject, peer and step once the stall timeout has passed.
+  void wait(Request request, const WaitSubject& subject);
+  /// As wait(), on any condition; `done` must call test() or poll() itself so that messages move.
+  void wait_until(const std::function<bool()>& done, const WaitSubject& subject);
+
+  /// Messages and bytes that this rank has started to send through requests.
+  std::uint64_t messages_sent() const { return messages_sent_; }
+  std::uint64_t bytes_sent() const { return bytes_sent_; }
+
+ protected:
+  Transport() = default;
+  void count_send(std::size_t bytes) {
+    ++messages_sent_;
+    bytes_sent_ += bytes;
+  }
+
+ private:
+  double stall_timeout_s_ = 0;
+  bool yield_ = false;
+  std::uint64_t messages_sent_ = 0;
+  std::uint64_t bytes_sent_ = 0;
+};
+
+}  // namespace stagformer::internal

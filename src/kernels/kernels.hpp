@@ -1,0 +1,67 @@
+// The arithmetic: pure functions on memory of the caller, one thread a call, no allocation.
+// Every output value is summed in one fixed order that depends neither on batch, nor on threads, nor on vector width.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/packed_matrix.hpp"
+#include "stagformer/config.hpp"
+
+namespace stagformer::internal {
+
+/// Instruction sets, better ones higher; all ranks of a job run the least of theirs (0 = portable).
+int best_instruction_set();
+void use_instruction_set(int level);  ///< once, before any kernel runs
+const char* instruction_set_name(int level);
+
+enum class MatmulKernels { native, blas };
+/// Chooses the product used by matmul() from now on; blas works on fixed tiles of dequantised panels.
+void use_matmul_kernels(MatmulKernels kernels);
+
+/// y[b][r] = sum_k x[b][k] * W[r][k], k ascending, for rows r of panels [panel_begin, panel_end), b in [0, batch).
+/// x: batch rows of `columns` f32, x_stride apart; y: row b at y + b * y_stride, indexed by the matrix's row.
+/// y must have room for whole panels (y_stride >= panels * 16).
+void matmul(const PackedMatrix& w, const float* x, std::int64_t x_stride, std::int64_t batch, float* y,
+            std::int64_t y_stride, std::int64_t panel_begin, std::int64_t panel_end);
+
+/// out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i], i in [0, n). out may be x.
+void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, float* out);
+
+/// Rotates `heads` vectors of `head_dim` in place, two halves of the head as pairs (Hugging Face Llama).
+/// cos, sin: [head_dim / 2] of the vector's position.
+void rope(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos, const float* sin);
+
+/// A run of positions in a cache that may wrap round: position j is stored at row j % capacity.
+struct CacheSpan {
+  const float* keys;      ///< [capacity][head_dim] of one key/value head
+  const float* values;    ///< same shape
+  std::int64_t capacity;  ///< rows
+  std::int64_t begin;     ///< first position attended to
+  std::int64_t end;       ///< one past the last; begin < end
+};
+
+/// Attention of one query head to one span: out = softmax(q . K^T * scale) V, out: [head_dim].
+/// Positions are taken in pieces of 64 aligned to absolute positions, merged in ascending order (online softmax).
+void attend(const float* query, const CacheSpan& span, std::int64_t head_dim, float scale, float* out);
+
+/// gate[i] = act(gate[i]) * up[i]
+void gated_activation(Activation activation, float* gate, const float* up, std::int64_t n);
+
+/// x[i] += y[i]
+void add(float* x, const float* y, std::int64_t n);
+/// x[i] *= factor
+void scale(float* x, float factor, std::int64_t n);
+
+/// Largest logit (ties: lowest index) and the sum of exp((logit - max) * inverse_temperature) over n values.
+struct BlockSum {
+  float max;
+  float sum;
+};
+BlockSum block_sum(const float* logits, std::int64_t n, float inverse_temperature);
+/// Index of the largest value, ties to the lowest index; n >= 1.
+std::int64_t argmax(const float* values, std::int64_t n);
+/// True if all n values are finite.
+bool all_finite(const float* values, std::int64_t n);
+
+}  // namespace stagformer::internal
