@@ -22,6 +22,11 @@ struct DatasetInfo {
   NumberFormat format = NumberFormat::f32;
   std::vector<std::int64_t> shape;   ///< logical: [out, in] or [n]
   std::optional<std::uint64_t> checksum;  ///< xxh3_64 of the stored bytes
+  std::uint64_t head_hash = 0;  ///< xxh3_64 of the first 4 KiB, stands in the digest for a checksum that is missing
+
+  /// A vector counts as one row.
+  std::int64_t rows() const { return shape.size() > 1 ? shape.front() : 1; }
+  std::int64_t columns() const { return shape.back(); }
 };
 
 struct FileInfo {
@@ -48,6 +53,9 @@ struct CheckpointIndex {
   std::vector<std::byte> serialize() const;
   static CheckpointIndex deserialize(std::span<const std::byte> bytes);
 };
+
+/// Where files[i] lies: beside the root file, unless its name is an absolute path.
+std::string path_of_file(const CheckpointIndex& index, int file);
 
 /// Opens the file(s) read-only, survives missing file locks, checks format, version, config and that every dataset the
 /// configuration asks for is there with the right shape (schema.hpp). Throws CheckpointError or ConfigError.
