@@ -101,7 +101,7 @@ const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::
   if (!z_tree_) return z_.data();
   const PhaseScope phase(clock_, Phase::wait_z);
   const std::size_t bytes = rows * d * sizeof(float);
-  if (is_last()) std::memcpy(z_tree_->buffer().data(), z_.data(), bytes);
+  if (is_last()) std::memcpy(z_tree_->acquire(subject).data(), z_.data(), bytes);
   z_tree_->start(bytes);
   return reinterpret_cast<const float*>(z_tree_->wait(subject).data());
 }
@@ -155,7 +155,7 @@ void ReadOut::start_exchange(std::span<const ReadoutRow> readouts) {
     own_records_.resize(std::max(own_records_.size(), message_bytes_));
     message = own_records_.data();
   } else {
-    message = exchange_for(message_bytes_).own(message_bytes_).data();
+    message = exchange_for(message_bytes_).mine().data();
   }
   std::memcpy(message, &header, sizeof header);
   write_records(readouts, layout_, message + sizeof header);
@@ -230,7 +230,7 @@ ReadoutResult ReadOut::pick_widened(const ReadoutRow& readout, std::size_t row, 
       records = widened_.data();
     } else {
       AllGather& exchange = exchange_for(bytes);
-      write_row(readout, row, layout, exchange.own(bytes).data());
+      write_row(readout, row, layout, exchange.mine().data());
       exchange.start(bytes);
       records = exchange.wait({"more candidates", -1, pass}).data();
     }
@@ -249,7 +249,7 @@ void ReadOut::share_results(std::size_t rows, std::int64_t pass) {
     if (transport_.poll(tag(Tag::stop))) stop_wanted_ = true;
     stop_seen_ |= stop_wanted_;
     const Header header{stop_seen_ ? 1U : 0U, 0};
-    std::byte* message = result_tree_->buffer().data();
+    std::byte* message = result_tree_->acquire({"an earlier answer to leave", -1, pass}).data();
     std::memcpy(message, &header, sizeof header);
     std::memcpy(message + sizeof header, results_.data(), rows * sizeof(ReadoutResult));
   } else if (stop_wanted_ && !stop_posted_) {

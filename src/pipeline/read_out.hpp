@@ -13,6 +13,7 @@
 #include "base/thread_team.hpp"
 #include "comm/collective.hpp"
 #include "comm/transport.hpp"
+#include "comm/tree_sum.hpp"
 #include "pipeline/grid.hpp"
 #include "pipeline/options.hpp"
 #include "pipeline/pass.hpp"

@@ -10,10 +10,10 @@ enum class Tag : int {
   latency = 22,         ///< start-up round trips for --head auto
   result = 30,          ///< finished sequences of a replica to world rank 0
   stop = 31,            ///< a rank asks the last one to stop (--head last)
-  z = 100,              ///< read-out: final hidden states; the trees use a few tags from here on
-  outputs_sum = 200,    ///< read-out: weighted sum of the sections' outputs
-  picks = 300,          ///< read-out: chosen tokens, --head last
+  z = 100,              ///< read-out: final hidden states
+  picks = 200,          ///< read-out: chosen tokens, --head last
   candidates = 1000,    ///< read-out: candidates; grows when the exchange is widened
+  outputs_sum = 20000,  ///< read-out: weighted sum of the sections' outputs, one tag a section
 };
 constexpr int tag(Tag purpose) { return static_cast<int>(purpose); }
 
