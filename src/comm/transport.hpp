@@ -1,14 +1,15 @@
-// How ranks reach each other, as a value: one object is one rank's end. Local (ranks are threads of one process), MPI,
-// and dry run (any number of ranks, nothing is sent) behind the same calls.
+// How ranks reach each other, as a value: one object is one rank's end. Local (ranks are threads of one
+// process), MPI, and dry run (any number of ranks, nothing is sent) behind the same calls.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace stagformer::internal {
@@ -20,6 +21,22 @@ struct WaitSubject {
   const char* what = "";   ///< "memory of section 1", "candidates", ...
   int peer = -1;           ///< rank waited for, -1 = several
   std::int64_t step = -1;  ///< decode step or pass number
+};
+
+/// A condition to wait for, called where it stands: refers to any callable, so that a wait never allocates.
+class Condition {
+ public:
+  template <typename Done>
+  requires(!std::is_same_v<std::remove_cvref_t<Done>, Condition> && std::is_invocable_r_v<bool, Done&>)
+      Condition(Done&& done)  // implicit: a lambda is passed as it is
+      : object_(const_cast<void*>(static_cast<const void*>(&done))),
+        call_([](void* object) -> bool { return (*static_cast<std::remove_reference_t<Done>*>(object))(); }) {
+  }
+  bool operator()() const { return call_(object_); }
+
+ private:
+  void* object_;
+  bool (*call_)(void*);
 };
 
 class Transport {
@@ -36,11 +53,15 @@ class Transport {
   virtual std::string host_name() const = 0;
   /// "Open MPI v4.1.4, ..." or "local threads": for the log.
   virtual std::string library() const = 0;
+  /// Nothing is really sent: what is received, sizes included, is made up.
+  virtual bool is_dry_run() const { return false; }
 
-  // The loop: persistent requests over buffers that outlive them. Nothing here allocates once a request has its size.
+  // The loop: persistent requests over buffers that outlive them. Nothing here allocates once a request has
+  // its size.
   virtual Request make_send(std::span<const std::byte> buffer, int peer, int tag) = 0;
   virtual Request make_receive(std::span<std::byte> buffer, int peer, int tag) = 0;
-  /// Starts a send of the buffer's first `bytes` bytes; the underlying request is remade only when `bytes` changes.
+  /// Starts a send of the buffer's first `bytes` bytes; the underlying request is remade only when `bytes`
+  /// changes.
   virtual void start_send(Request request, std::size_t bytes) = 0;
   /// Starts a receive of up to the whole buffer.
   virtual void start_receive(Request request) = 0;
@@ -55,11 +76,11 @@ class Transport {
 
   // Start-up and shut-down: collective, blocking under the watchdog.
   virtual void barrier() = 0;
-  virtual Bytes broadcast(Bytes bytes, int root) = 0;          ///< every rank returns root's bytes
+  virtual Bytes broadcast(Bytes bytes, int root) = 0;            ///< every rank returns root's bytes
   virtual std::vector<Bytes> all_gather(const Bytes& mine) = 0;  ///< entry r is rank r's bytes
 
-  // Rare messages of any size that nobody waits for at a fixed time (results of a replica to rank 0). Non-blocking for
-  // the sender: the transport keeps the bytes until they are gone.
+  // Rare messages of any size that nobody waits for at a fixed time (results of a replica to rank 0).
+  // Non-blocking for the sender: the transport keeps the bytes until they are gone.
   virtual void post(Bytes bytes, int peer, int tag) = 0;
   /// A posted message of this tag from any peer that has arrived, with its sender.
   virtual std::optional<std::pair<int, Bytes>> poll(int tag) = 0;
@@ -76,10 +97,11 @@ class Transport {
   void set_yield(bool yield) { yield_ = yield; }
   bool yields() const { return yield_; }
 
-  /// Tests until done. Throws CommError naming host, rank, subject, peer and step once the stall timeout has passed.
+  /// Tests until done. Throws CommError naming host, rank, subject, peer and step once the stall timeout has
+  /// passed.
   void wait(Request request, const WaitSubject& subject);
   /// As wait(), on any condition; `done` must call test() or poll() itself so that messages move.
-  void wait_until(const std::function<bool()>& done, const WaitSubject& subject);
+  void wait_until(Condition done, const WaitSubject& subject);
 
   /// Messages and bytes that this rank has started to send through requests.
   std::uint64_t messages_sent() const { return messages_sent_; }
@@ -87,6 +109,8 @@ class Transport {
 
  protected:
   Transport() = default;
+  /// wait_until() with a timeout of its own.
+  void wait_until(Condition done, const WaitSubject& subject, double timeout_s);
   void count_send(std::size_t bytes) {
     ++messages_sent_;
     bytes_sent_ += bytes;

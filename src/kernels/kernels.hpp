@@ -1,5 +1,6 @@
 // The arithmetic: pure functions on memory of the caller, one thread a call, no allocation.
-// Every output value is summed in one fixed order that depends neither on batch, nor on threads, nor on vector width.
+// Every output value is summed in one fixed order that depends neither on batch, nor on threads, nor on
+// vector width.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +20,9 @@ enum class MatmulKernels { native, blas };
 /// Chooses the product used by matmul() from now on; blas works on fixed tiles of dequantised panels.
 void use_matmul_kernels(MatmulKernels kernels);
 
-/// y[b][r] = sum_k x[b][k] * W[r][k], k ascending, for rows r of panels [panel_begin, panel_end), b in [0, batch).
-/// x: batch rows of `columns` f32, x_stride apart; y: row b at y + b * y_stride, indexed by the matrix's row.
-/// y must have room for whole panels (y_stride >= panels * 16).
+/// y[b][r] = sum_k x[b][k] * W[r][k], k ascending, for rows r of panels [panel_begin, panel_end), b in [0,
+/// batch). x: batch rows of `columns` f32, x_stride apart; y: row b at y + b * y_stride, indexed by the
+/// matrix's row. y must have room for whole panels (y_stride >= panels * 16).
 void matmul(const PackedMatrix& w, const float* x, std::int64_t x_stride, std::int64_t batch, float* y,
             std::int64_t y_stride, std::int64_t panel_begin, std::int64_t panel_end);
 
@@ -42,7 +43,8 @@ struct CacheSpan {
 };
 
 /// Attention of one query head to one span: out = softmax(q . K^T * scale) V, out: [head_dim].
-/// Positions are taken in pieces of 64 aligned to absolute positions, merged in ascending order (online softmax).
+/// Positions are taken in pieces of 64 aligned to absolute positions, merged in ascending order (online
+/// softmax).
 void attend(const float* query, const CacheSpan& span, std::int64_t head_dim, float scale, float* out);
 
 /// gate[i] = act(gate[i]) * up[i]

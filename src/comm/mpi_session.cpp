@@ -1,0 +1,94 @@
+#include "comm/mpi_session.hpp"
+
+#include <mpi.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <map>
+
+#include "comm/mpi_check.hpp"
+#include "comm/mpi_transport.hpp"
+#include "stagformer/error.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+bool is_initialized() {
+  int initialized = 0;
+  mpi_check(MPI_Initialized(&initialized), "MPI_Initialized");
+  return initialized != 0;
+}
+
+}  // namespace
+
+MpiSession::MpiSession(int& argc, char**& argv) : owns_(!is_initialized()) {
+  int level = MPI_THREAD_SINGLE;
+  if (owns_)
+    mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
+  else
+    mpi_check(MPI_Query_thread(&level), "MPI_Query_thread");
+  mpi_check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  if (level < MPI_THREAD_FUNNELED)
+    throw CommError(library() + " offers thread level " + std::to_string(level) +
+                    ", needed is MPI_THREAD_FUNNELED (" + std::to_string(MPI_THREAD_FUNNELED) + ")");
+  mpi_check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
+  mpi_check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  find_neighbours();
+}
+
+void MpiSession::find_neighbours() {
+  MPI_Comm host = MPI_COMM_NULL;
+  mpi_check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host),
+            "MPI_Comm_split_type");
+  mpi_check(MPI_Comm_rank(host, &local_rank_), "MPI_Comm_rank");
+  mpi_check(MPI_Comm_size(host, &local_size_), "MPI_Comm_size");
+  host_leader_ = rank_;
+  mpi_check(MPI_Bcast(&host_leader_, 1, MPI_INT, 0, host), "MPI_Bcast");
+  mpi_check(MPI_Comm_free(&host), "MPI_Comm_free");
+}
+
+MpiSession::~MpiSession() {
+  if (owns_ && std::uncaught_exceptions() == 0) MPI_Finalize();
+}
+
+void MpiSession::abort(int code) {
+  int initialized = 0, finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  if (initialized != 0 && finalized == 0) MPI_Abort(MPI_COMM_WORLD, code);
+  std::_Exit(code);
+}
+
+std::string MpiSession::library() const {
+  return short_mpi_library_name(mpi_library_text());
+}
+
+std::unique_ptr<Transport> MpiSession::world() const {
+  return std::make_unique<MpiTransport>(MPI_COMM_WORLD);
+}
+
+std::vector<HostEntry> host_table(Transport& transport, int leader) {
+  const std::string name = transport.host_name();
+  Bytes mine(sizeof leader + name.size());
+  std::memcpy(mine.data(), &leader, sizeof leader);
+  std::memcpy(mine.data() + sizeof leader, name.data(), name.size());
+  const std::vector<Bytes> all = transport.all_gather(mine);
+
+  std::vector<HostEntry> hosts;
+  std::map<int, std::size_t> host_of_leader;
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    int its_leader = 0;
+    std::memcpy(&its_leader, all[rank].data(), sizeof its_leader);
+    const auto [found, is_new] = host_of_leader.try_emplace(its_leader, hosts.size());
+    if (is_new)
+      hosts.push_back(
+          {.name = std::string(reinterpret_cast<const char*>(all[rank].data()) + sizeof its_leader,
+                               all[rank].size() - sizeof its_leader),
+           .ranks = {}});
+    hosts[found->second].ranks.push_back(static_cast<int>(rank));
+  }
+  return hosts;
+}
+
+}  // namespace stagformer::internal
