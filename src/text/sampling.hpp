@@ -1,8 +1,9 @@
 // Choosing the next token from logits that are spread over ranks in slices of the vocabulary.
 //
-// Each rank summarises its slice in one fixed-size record a row; after the records have been exchanged every rank picks the
-// same token from the same records with the same counter-based random numbers. The vocabulary is cut only between blocks,
-// sums are kept by block and merged in block order, so the pick never depends on the number of ranks.
+// Each rank summarises its slice in one fixed-size record a row; after the records have been exchanged every
+// rank picks the same token from the same records with the same counter-based random numbers. The vocabulary
+// is cut only between blocks, sums are kept by block and merged in block order, so the pick never depends on
+// the number of ranks.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +28,7 @@ struct VocabularySlice {
 VocabularySlice vocabulary_slice(std::int64_t vocab_size, int part, int parts);
 
 struct SamplingParams {
-  float temperature = 0;  ///< 0 = greedy
+  float temperature = 0;   ///< 0 = greedy, else at least 1e-6
   std::int64_t top_k = 0;  ///< 0 = off
   float top_p = 1;         ///< 1 = off
   float min_p = 0;         ///< 0 = off
@@ -42,7 +43,8 @@ struct SamplingKey {
   std::uint64_t sequence = 0;  ///< index of the sequence in the input
   std::uint64_t position = 0;  ///< of the token being chosen
 };
-/// A standard Gumbel variate for one token id, from a counter-based generator; the same bits on every machine.
+/// A standard Gumbel variate for one token id, from a counter-based generator; the same bits on every
+/// machine.
 double gumbel(const SamplingKey& key, std::int32_t token);
 
 struct Candidate {
@@ -55,14 +57,15 @@ struct RecordLayout {
   std::int64_t candidates = 1;  ///< best candidates a rank sends
   std::int64_t blocks = 0;      ///< most blocks of any slice
   bool raw_sums = false;        ///< block sums of the logits as they are (log-probabilities)
-  bool tempered_sums = false;   ///< block sums of logits / temperature (top-p without top-k, min-p needs none)
-  std::size_t bytes() const;    ///< a multiple of 8
+  bool tempered_sums = false;  ///< block sums of logits / temperature (top-p without top-k, min-p needs none)
+  std::size_t bytes() const;   ///< a multiple of 8
 };
 
-/// Fills the record of one row from this rank's slice of logits ([slice.rows()], token id = row_begin + index).
-/// A logit that is not finite marks the record. An empty slice gives a record without candidates.
-void summarize_slice(std::span<const float> logits, const VocabularySlice& slice, const SamplingParams& params,
-                     const SamplingKey& key, const RecordLayout& layout, std::byte* record);
+/// Fills the record of one row from this rank's slice of logits ([slice.rows()], token id = row_begin +
+/// index). A logit that is not finite marks the record. An empty slice gives a record without candidates.
+void summarize_slice(std::span<const float> logits, const VocabularySlice& slice,
+                     const SamplingParams& params, const SamplingKey& key, const RecordLayout& layout,
+                     std::byte* record);
 
 struct Pick {
   enum class Status { ok, need_more_candidates, not_finite };
@@ -71,13 +74,16 @@ struct Pick {
   float log_probability = 0;  ///< of the token under the untempered distribution; only with raw_sums
 };
 
-/// Chooses from the records of all parts (record of part i at records + i * stride). need_more_candidates: the allowed set
-/// reaches below what was sent; exchange again with a larger RecordLayout::candidates.
+/// Chooses from the records of all parts (record of part i at records + i * stride). need_more_candidates:
+/// the allowed set reaches below what was sent; exchange again with a larger RecordLayout::candidates.
 Pick pick_token(const std::byte* records, std::size_t stride, int parts, std::int64_t vocab_size,
                 const SamplingParams& params, const SamplingKey& key, const RecordLayout& layout);
 
-/// Candidates that a first exchange should carry for these settings.
+/// Candidates that a first exchange should carry for these settings; no more than the largest slice's rows
+/// are of use.
 std::int64_t initial_candidates(const SamplingParams& params);
+/// True where the layout must have tempered_sums.
+bool needs_tempered_sums(const SamplingParams& params);
 
 /// log(sum exp(logits)) over the whole vocabulary from the records' raw block sums, merged in block order.
 double log_sum_exp(const std::byte* records, std::size_t stride, int parts, std::int64_t vocab_size,

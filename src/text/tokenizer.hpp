@@ -17,8 +17,8 @@ class Tokenizer {
 
   /// Ids of the text alone: neither BOS nor EOS is added.
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
-  /// Bytes that a token adds to running text (a leading space included); empty for control tokens (BOS, EOS, ...).
-  /// May be a part of a UTF-8 character.
+  /// Bytes that a token adds to running text (a leading space included); empty for control tokens (BOS, EOS,
+  /// ...). May be a part of a UTF-8 character.
   virtual std::string token_bytes(std::int32_t id) const = 0;
   /// The whole text of a sequence that starts a text (a sentencepiece dummy prefix is removed).
   virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
@@ -26,7 +26,8 @@ class Tokenizer {
   virtual const char* type() const = 0;
 };
 
-/// type: byte | sentencepiece | huggingface. Throws CheckpointError for damaged or unsupported models, naming the part.
+/// type: byte | sentencepiece | huggingface. Throws CheckpointError for damaged or unsupported models, naming
+/// the part.
 std::unique_ptr<Tokenizer> make_tokenizer(std::string_view type, std::span<const std::byte> model);
 
 /// Passes whole UTF-8 characters on and holds back an unfinished one; invalid bytes become U+FFFD.

@@ -1,0 +1,245 @@
+#include "pipeline/engine.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "base/check.hpp"
+#include "kernels/kernels.hpp"
+#include "pipeline/tags.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+constexpr int kChannelSlots = 2;  // one message travels while the next is made or used
+
+/// Whether anything travels from section s - 1 to s: nothing does between staggered sections without memory, unless the
+/// schedule makes them wait for each other.
+bool link_carries(const ModelConfig& config, const EngineOptions& options, int section) {
+  return config.sections.links[static_cast<std::size_t>(section - 1)] == Link::chained ||
+         config.has_memory(section) || options.schedule == Schedule::sequential;
+}
+
+SectionCapacity capacity_of(const ModelConfig& config, const EngineOptions& options, std::int64_t rows) {
+  const bool own_memory =
+      options.decode == DecodeMode::recurrent && config.sections.prompt_memory == PromptMemory::own;
+  return {options.slots, options.context, rows, own_memory ? 2 : 1};
+}
+
+std::vector<Section> make_sections(const RankModel& model, const EngineOptions& options, std::int64_t rows) {
+  std::vector<Section> sections;
+  const RankPart& part = model.part();
+  for (int s = part.first_section; s < part.first_section + part.sections; ++s)
+    sections.emplace_back(model.config(), s, model.section(s), capacity_of(model.config(), options, rows));
+  return sections;
+}
+
+}  // namespace
+
+Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, const EngineOptions& options,
+               const ThreadTeam& team, int lookahead, std::size_t trace_spans)
+    : transport_(replica),
+      grid_(grid),
+      model_(model),
+      config_(model.config()),
+      options_(options),
+      team_(team),
+      trace_(trace_spans),
+      rope_(config_, options.context),
+      row_capacity_(std::max<std::int64_t>(options.chunk, options.slots)),
+      scratch_(config_, row_capacity_),
+      shop_{config_, rope_, team, clock_, this},
+      sections_(make_sections(model, options, row_capacity_)),
+      u_(static_cast<std::size_t>(row_capacity_ * config_.hidden_size)),
+      expected_(4),
+      pending_(static_cast<std::size_t>(lookahead + 1)),
+      read_out_(replica, grid, model, team, clock_, options.head,
+                options.score_all_rows ? row_capacity_ : static_cast<std::int64_t>(options.slots)) {
+  const std::size_t message = static_cast<std::size_t>(row_capacity_ * config_.hidden_size) * sizeof(float);
+  const RankPart& part = model.part();
+  if (part.first_section > 0 && link_carries(config_, options, part.first_section))
+    receive_ = std::make_unique<ReceiveChannel>(replica, grid.rank_of_section(part.first_section - 1),
+                                                tag(Tag::hidden_states), kChannelSlots, message);
+  if (!part.hosts_last(config_) && link_carries(config_, options, part.first_section + part.sections))
+    send_ = std::make_unique<SendChannel>(replica, grid.rank_of_section(part.first_section + part.sections),
+                                          tag(Tag::hidden_states), kChannelSlots, message);
+  const std::int64_t readouts = options.score_all_rows ? row_capacity_ : options.slots;
+  const std::int64_t contributions = ReadOut::contributing_sections(config_, part) * readouts * config_.hidden_size;
+  for (PendingReadOut& pending : pending_) {
+    pending.outputs = AlignedBuffer<float>(static_cast<std::size_t>(contributions));
+    pending.readouts.reserve(static_cast<std::size_t>(readouts));
+  }
+  for (ExpectedMemory& expected : expected_) expected.rows.reserve(static_cast<std::size_t>(row_capacity_));
+  if (options.keep_outputs)
+    for (int s = 0; s < part.sections; ++s) kept_.emplace_back(u_.size());
+}
+
+Engine::~Engine() = default;
+
+void Engine::run_sections(const Pass& pass) {
+  STAG_CHECK(static_cast<std::int64_t>(pass.rows.size()) <= row_capacity_, pass.rows.size(), row_capacity_);
+  PendingReadOut* pending = pass.readouts.empty() ? nullptr : &new_pending(pass);
+  const bool recurrent = pass.recurrent;
+  if (upstream_is_remote() && !recurrent) {
+    expect_memory(pass.rows);
+    absorb_expected(needs_current_upstream(pass) ? 0 : 1);
+  } else if (upstream_is_remote()) {
+    absorb_expected(0);
+  }
+  for (Section& section : sections_) {
+    if (recurrent && section.index() != config_.sections.count - 1) continue;
+    run_section(section, pass);
+    if (pending) contribute(section, *pending);
+  }
+  if (send_ && !recurrent) send_downstream(pass.rows.size());
+  ++pass_number_;
+}
+
+/// The messages of earlier passes are always needed; this pass's own only where rows look at each other's positions, where
+/// the section continues the upstream's stream, or where the schedule says so.
+bool Engine::needs_current_upstream(const Pass& pass) const {
+  const int first = sections_.front().index();
+  if (config_.sections.links[static_cast<std::size_t>(first - 1)] == Link::chained) return true;
+  if (options_.schedule == Schedule::sequential || config_.sections.cross_attention.lag == 0) return true;
+  for (std::size_t b = 1; b < pass.rows.size(); ++b)
+    if (pass.rows[b].slot == pass.rows[b - 1].slot) return true;
+  return false;
+}
+
+void Engine::expect_memory(std::span<const Row> rows) {
+  STAG_CHECK(expected_count_ < expected_.size(), expected_count_);
+  ExpectedMemory& expected = expected_[(expected_first_ + expected_count_++) % expected_.size()];
+  expected.rows.assign(rows.begin(), rows.end());
+  expected.pass = pass_number_;
+}
+
+/// Takes in the oldest upstream messages until only `keep` are outstanding. Staggered: projected to keys and values;
+/// chained: copied to u_ as the first section's input.
+void Engine::absorb_expected(std::size_t keep) {
+  Section& first = sections_.front();
+  const bool chained = config_.sections.links[static_cast<std::size_t>(first.index() - 1)] == Link::chained;
+  const std::int64_t d = config_.hidden_size;
+  for (; expected_count_ > keep; --expected_count_, expected_first_ = (expected_first_ + 1) % expected_.size()) {
+    const ExpectedMemory& expected = expected_[expected_first_];
+    const double begin = now_seconds();
+    const Phase before = clock_.enter(chained ? Phase::wait_input : Phase::wait_memory);
+    const std::span<const std::byte> message = receive_->wait(
+        {chained ? "the input of its first section" : "the memory of its first section", transport_.rank() - 1,
+         expected.pass});
+    clock_.enter(before);
+    record(chained ? TraceSpan::Kind::wait_input : TraceSpan::Kind::wait_memory, first.index(), expected.pass,
+           expected.rows.size(), begin);
+    STAG_CHECK(message.size() == expected.rows.size() * static_cast<std::size_t>(d) * sizeof(float), message.size(),
+               expected.rows.size());
+    const auto* y = reinterpret_cast<const float*>(message.data());
+    if (chained) {
+      std::memcpy(u_.data(), message.data(), message.size());
+    } else if (first.has_memory()) {
+      const double projection = now_seconds();
+      first.absorb_memory(shop_, scratch_, expected.rows, y, d, 0);
+      record(TraceSpan::Kind::absorb, first.index(), expected.pass, expected.rows.size(), projection);
+    }
+    receive_->release();
+  }
+}
+
+void Engine::run_section(Section& section, const Pass& pass) {
+  const int s = section.index();
+  const std::int64_t d = config_.hidden_size;
+  const bool own_memory = options_.decode == DecodeMode::recurrent && s == config_.sections.count - 1;
+  const int own_bank = config_.sections.prompt_memory == PromptMemory::own ? 1 : 0;
+  if (config_.starts_from_embedding(s)) embed(pass.tokens);
+  const double begin = now_seconds();
+  delay(s);
+  section.run(shop_, scratch_, pass.rows, u_.data(), d, pass.recurrent ? own_bank : 0);
+  record(TraceSpan::Kind::section, s, pass_number_, pass.rows.size(), begin);
+  if (own_memory && (pass.recurrent || own_bank == 1))
+    section.absorb_memory(shop_, scratch_, pass.rows, u_.data(), d, own_bank);
+  if (!kept_.empty()) std::copy_n(u_.data(), u_.size(), kept_[static_cast<std::size_t>(s - sections_.front().index())].data());
+  if (pass.recurrent || s == sections_.back().index()) return;
+  Section& next = sections_[static_cast<std::size_t>(s + 1 - sections_.front().index())];
+  if (next.has_memory()) next.absorb_memory(shop_, scratch_, pass.rows, u_.data(), d, 0);
+}
+
+void Engine::embed(std::span<const std::int32_t> tokens) {
+  const PhaseScope phase(clock_, Phase::embedding);
+  const EmbeddingWeights& embedding = model_.embedding();
+  const std::int64_t d = config_.hidden_size;
+  for (std::size_t b = 0; b < tokens.size(); ++b) {
+    STAG_CHECK(tokens[b] >= 0 && tokens[b] < config_.vocab_size, tokens[b]);
+    float* u = u_.data() + static_cast<std::int64_t>(b) * d;
+    dequantize_row(embedding.format, d, embedding.rows.data() + tokens[b] * embedding.row_bytes, u);
+    if (config_.embedding_scale != 1) scale(u, static_cast<float>(config_.embedding_scale), d);
+  }
+}
+
+void Engine::delay(int section) const {
+  for (const SectionDelay& delay : options_.delays)
+    if (delay.section == section) std::this_thread::sleep_for(std::chrono::duration<double>(delay.seconds));
+}
+
+/// Copies the section's outputs at the read-out rows, weighted for linear_combination. outputs: [own section][row][d]
+void Engine::contribute(const Section& section, PendingReadOut& pending) {
+  const auto d = static_cast<std::size_t>(config_.hidden_size);
+  const bool combined = config_.sections.readout == Readout::linear_combination;
+  if (!combined && section.index() != config_.sections.count - 1) return;
+  const std::size_t place = combined ? static_cast<std::size_t>(section.index() - sections_.front().index()) : 0;
+  float* out = pending.outputs.data() + place * pending.readouts.size() * d;
+  for (const ReadoutRow& readout : pending.readouts) {
+    std::copy_n(u_.data() + static_cast<std::size_t>(readout.row) * d, d, out);
+    if (combined)
+      scale(out, model_.readout_coefficients()[static_cast<std::size_t>(section.index())], config_.hidden_size);
+    out += d;
+  }
+}
+
+void Engine::send_downstream(std::size_t rows) {
+  const std::size_t bytes = rows * static_cast<std::size_t>(config_.hidden_size) * sizeof(float);
+  const double begin = now_seconds();
+  std::span<std::byte> slot;
+  {
+    const PhaseScope phase(clock_, Phase::wait_send);
+    slot = send_->acquire();
+  }
+  record(TraceSpan::Kind::send, sections_.back().index(), pass_number_, rows, begin);
+  std::memcpy(slot.data(), u_.data(), bytes);
+  send_->post(bytes);
+}
+
+Engine::PendingReadOut& Engine::new_pending(const Pass& pass) {
+  STAG_CHECK(pending_count_ < static_cast<int>(pending_.size()), pending_count_);
+  PendingReadOut& pending =
+      pending_[(pending_first_ + static_cast<std::size_t>(pending_count_++)) % pending_.size()];
+  pending.readouts.assign(pass.readouts.begin(), pass.readouts.end());
+  pending.pass = pass_number_;
+  return pending;
+}
+
+ReadoutOutcome Engine::read_out() {
+  STAG_CHECK(pending_count_ > 0);
+  const PendingReadOut& pending = pending_[pending_first_];
+  pending_first_ = (pending_first_ + 1) % pending_.size();
+  --pending_count_;
+  const double begin = now_seconds();
+  // What has arrived meanwhile is projected while the candidates travel.
+  const ReadoutOutcome outcome = read_out_.run(pending.readouts, pending.outputs.data(), pending.pass, [this] {
+    if (upstream_is_remote() && expected_count_ > 0 && receive_->ready()) absorb_expected(expected_count_ - 1);
+  });
+  record(TraceSpan::Kind::read_out, -1, pending.pass, pending.readouts.size(), begin);
+  return outcome;
+}
+
+void Engine::drain() {
+  if (upstream_is_remote()) absorb_expected(0);
+}
+
+std::span<const float> Engine::kept_outputs(int section) const {
+  return kept_.at(static_cast<std::size_t>(section - model_.part().first_section)).span();
+}
+
+void Engine::record(TraceSpan::Kind kind, int section, std::int64_t pass, std::size_t rows, double begin) {
+  if (trace_.on()) trace_.record({kind, section, pass, static_cast<std::int32_t>(rows), begin, now_seconds()});
+}
+
+}  // namespace stagformer::internal

@@ -1,0 +1,106 @@
+#include "pipeline/evaluation.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "base/check.hpp"
+#include "stagformer/error.hpp"
+
+namespace stagformer::internal {
+
+std::vector<Window> cut_windows(std::span<const std::int32_t> tokens, std::int64_t length, std::int64_t bos) {
+  const bool add_bos = bos >= 0;
+  const std::size_t step = static_cast<std::size_t>(length) - (add_bos ? 1 : 0);
+  STAG_CHECK(length >= 2, length);
+  std::vector<Window> windows;
+  for (std::size_t at = 0; at < tokens.size(); at += step) {
+    Window window;
+    if (add_bos) window.push_back(static_cast<std::int32_t>(bos));
+    const auto part = tokens.subspan(at, std::min(step, tokens.size() - at));
+    window.insert(window.end(), part.begin(), part.end());
+    if (window.size() >= 2) windows.push_back(std::move(window));
+  }
+  return windows;
+}
+
+Evaluator::Evaluator(Engine& engine, const EngineOptions& options, int lookahead, std::int64_t recurrent_after)
+    : engine_(engine), options_(options), lookahead_(lookahead), recurrent_after_(recurrent_after) {}
+
+std::vector<WindowScores> Evaluator::score(std::span<const Window> windows,
+                                           const std::function<void(std::size_t done)>& progress) {
+  scores_.clear();
+  for (const Window& window : windows) scores_.emplace_back(window.size() - 1);
+  const auto slots = static_cast<std::size_t>(options_.slots);
+  for (std::size_t first = 0; first < windows.size(); first += slots) {
+    score_group(windows, first);
+    if (progress) progress(std::min(first + slots, windows.size()));
+  }
+  while (engine_.pending_read_outs() > 0) collect_one();
+  engine_.drain();
+  return std::move(scores_);
+}
+
+/// As many windows as there are slots: first what runs all passes, window by window, then, where decoding is recurrent,
+/// the rest of all of them side by side.
+void Evaluator::score_group(std::span<const Window> windows, std::size_t first) {
+  const std::size_t count = std::min(static_cast<std::size_t>(options_.slots), windows.size() - first);
+  for (std::size_t i = 0; i < count; ++i) prefill(windows, first + i, static_cast<int>(i));
+  if (options_.decode == DecodeMode::recurrent) decode(windows, first, count);
+}
+
+void Evaluator::prefill(std::span<const Window> windows, std::size_t window, int slot) {
+  auto end = static_cast<std::int64_t>(windows[window].size()) - 1;  // the last token is predicted, never read
+  if (options_.decode == DecodeMode::recurrent) end = std::min(end, recurrent_after_);
+  for (std::int64_t at = 0; at < end; at += options_.chunk) {
+    for (std::int64_t t = at; t < std::min(at + options_.chunk, end); ++t) add_row(windows, window, slot, t);
+    run(false);
+  }
+}
+
+void Evaluator::decode(std::span<const Window> windows, std::size_t first, std::size_t count) {
+  std::int64_t end = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    end = std::max(end, static_cast<std::int64_t>(windows[first + i].size()) - 1);
+  for (std::int64_t t = recurrent_after_; t < end; ++t) {
+    for (std::size_t i = 0; i < count; ++i)
+      if (t < static_cast<std::int64_t>(windows[first + i].size()) - 1)
+        add_row(windows, first + i, static_cast<int>(i), t);
+    run(true);
+  }
+}
+
+void Evaluator::add_row(std::span<const Window> windows, std::size_t window, int slot, std::int64_t position) {
+  const auto t = static_cast<std::size_t>(position);
+  ReadoutRow readout;
+  readout.row = static_cast<std::int32_t>(rows_.size());
+  readout.target = windows[window][t + 1];
+  readouts_.push_back(readout);
+  rows_.push_back({slot, position});
+  tokens_.push_back(windows[window][t]);
+  row_targets_.push_back({window, position});
+}
+
+void Evaluator::run(bool recurrent) {
+  engine_.run_sections({rows_, tokens_, readouts_, recurrent});
+  outstanding_.push_back(row_targets_);
+  rows_.clear();
+  tokens_.clear();
+  readouts_.clear();
+  row_targets_.clear();
+  while (engine_.pending_read_outs() > lookahead_) collect_one();
+}
+
+void Evaluator::collect_one() {
+  const ReadoutOutcome outcome = engine_.read_out();
+  if (outcome.stop_requested) throw Error(ExitCode::interrupted, "stopped by a signal");
+  const std::vector<Target>& targets = outstanding_.front();
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (!outcome.results[i].finite)
+      throw NumericError("the model gave values that are not finite in window " + std::to_string(targets[i].window) +
+                         " at position " + std::to_string(targets[i].position));
+    scores_[targets[i].window][static_cast<std::size_t>(targets[i].position)] = outcome.results[i].log_probability;
+  }
+  outstanding_.erase(outstanding_.begin());
+}
+
+}  // namespace stagformer::internal

@@ -1,0 +1,192 @@
+#include "pipeline/generation.hpp"
+
+#include <algorithm>
+
+#include "base/check.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+bool is_eos(const ModelConfig& config, std::int32_t token) {
+  return std::ranges::find(config.eos_token_ids, static_cast<std::int64_t>(token)) != config.eos_token_ids.end();
+}
+
+/// Bytes at the end of `text` that might be the beginning of a stop string.
+std::size_t held_back(const std::string& text, const std::vector<std::string>& stops) {
+  std::size_t held = 0;
+  for (const std::string& stop : stops)
+    for (std::size_t n = std::min(stop.size() - 1, text.size()); n > held; --n)
+      if (text.compare(text.size() - n, n, stop, 0, n) == 0) held = n;
+  return held;
+}
+
+}  // namespace
+
+Generator::Generator(Engine& engine, const ModelConfig& config, const Tokenizer& tokenizer,
+                     const EngineOptions& options, Events events)
+    : engine_(engine), config_(config), tokenizer_(tokenizer), options_(options), events_(std::move(events)) {
+  for (int slot = options.slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+  active_.reserve(static_cast<std::size_t>(options.slots));
+}
+
+bool Generator::run(std::vector<GenerationRequest> requests) {
+  start_s_ = now_seconds();
+  waiting_.assign(std::make_move_iterator(requests.begin()), std::make_move_iterator(requests.end()));
+  bool stopped = false;
+  while (!stopped && (!waiting_.empty() || !active_.empty())) {
+    if (events_.should_stop && events_.should_stop()) engine_.request_stop();
+    admit();
+    stopped = prefill_chunk();
+    stopped = decode_step() || stopped;
+  }
+  engine_.drain();
+  return !stopped;
+}
+
+void Generator::admit() {
+  while (!waiting_.empty() && !free_slots_.empty()) {
+    Sequence sequence;
+    sequence.request = std::move(waiting_.front());
+    waiting_.pop_front();
+    STAG_CHECK(!sequence.request.prompt.empty());
+    sequence.slot = free_slots_.back();
+    free_slots_.pop_back();
+    active_.push_back(std::move(sequence));
+  }
+}
+
+SamplingKey Generator::key_of(const Sequence& sequence) const {
+  const auto position = sequence.request.prompt.size() + sequence.ids.size();
+  return {sequence.request.sampling.seed, static_cast<std::uint64_t>(sequence.request.index), position};
+}
+
+ReadoutRow Generator::readout_of(const Sequence& sequence, std::int32_t row) const {
+  return {row, sequence.request.sampling, key_of(sequence), -1, sequence.request.log_probabilities};
+}
+
+/// One chunk of the first prompt that is not through yet; true if a rank asked to stop.
+bool Generator::prefill_chunk() {
+  const auto found = std::ranges::find_if(active_, [](const Sequence& s) {
+    return s.prompt_done < static_cast<std::int64_t>(s.request.prompt.size());
+  });
+  if (found == active_.end()) return false;
+  const double begin = now_seconds();
+  Sequence& sequence = *found;
+  const auto length = static_cast<std::int64_t>(sequence.request.prompt.size());
+  const std::int64_t count = std::min(options_.chunk, length - sequence.prompt_done);
+  rows_.clear();
+  readouts_.clear();
+  for (std::int64_t i = 0; i < count; ++i) rows_.push_back({sequence.slot, sequence.prompt_done + i});
+  const bool last = sequence.prompt_done + count == length;
+  if (last) readouts_.push_back(readout_of(sequence, static_cast<std::int32_t>(count - 1)));
+  engine_.run_sections({rows_,
+                        std::span(sequence.request.prompt)
+                            .subspan(static_cast<std::size_t>(sequence.prompt_done), static_cast<std::size_t>(count)),
+                        readouts_, false});
+  sequence.prompt_done += count;
+  times_.prompt_tokens += count;
+  bool stop = false;
+  if (last) {
+    const ReadoutOutcome outcome = engine_.read_out();
+    stop = outcome.stop_requested;
+    if (times_.first_token_s == 0) times_.first_token_s = now_seconds() - start_s_;
+    if (take(sequence, outcome.results[0])) remove_finished({static_cast<std::size_t>(found - active_.begin())});
+  }
+  times_.prompt_s += now_seconds() - begin;
+  return stop;
+}
+
+/// One token for every sequence whose prompt is through; true if a rank asked to stop.
+bool Generator::decode_step() {
+  rows_.clear();
+  tokens_.clear();
+  readouts_.clear();
+  stepped_.clear();
+  for (std::size_t i = 0; i < active_.size(); ++i) {
+    const Sequence& sequence = active_[i];
+    if (sequence.ids.empty()) continue;
+    const auto position = static_cast<std::int64_t>(sequence.request.prompt.size() + sequence.ids.size()) - 1;
+    readouts_.push_back(readout_of(sequence, static_cast<std::int32_t>(rows_.size())));
+    rows_.push_back({sequence.slot, position});
+    tokens_.push_back(sequence.ids.back());
+    stepped_.push_back(i);
+  }
+  if (rows_.empty()) return false;
+  const double begin = now_seconds();
+  engine_.run_sections({rows_, tokens_, readouts_, options_.decode == DecodeMode::recurrent});
+  const ReadoutOutcome outcome = engine_.read_out();
+  finished_.clear();
+  for (std::size_t k = 0; k < stepped_.size(); ++k)
+    if (take(active_[stepped_[k]], outcome.results[k])) finished_.push_back(stepped_[k]);
+  remove_finished(finished_);
+  const double seconds = now_seconds() - begin;
+  times_.decode_s += seconds;
+  times_.step_s.push_back(static_cast<float>(seconds));
+  ++times_.steps;
+  return outcome.stop_requested;
+}
+
+bool Generator::take(Sequence& sequence, const ReadoutResult& result) {
+  if (!result.finite) {
+    finish(sequence, "error", "the model gave values that are not finite at position " +
+                                  std::to_string(sequence.request.prompt.size() + sequence.ids.size()));
+    return true;
+  }
+  if (!sequence.request.ignore_eos && is_eos(config_, result.token)) {
+    finish(sequence, "eos");
+    return true;
+  }
+  ++times_.generated_tokens;
+  sequence.ids.push_back(result.token);
+  if (sequence.request.log_probabilities) sequence.log_probabilities.push_back(result.log_probability);
+  if (append_text(sequence, result.token)) {
+    finish(sequence, "stop");
+    return true;
+  }
+  if (static_cast<std::int64_t>(sequence.ids.size()) < sequence.request.max_tokens) {
+    show(sequence, false);
+    return false;
+  }
+  finish(sequence, "length");
+  return true;
+}
+
+/// Adds a token's text; true if a stop string is complete: the text is then cut before the first one.
+bool Generator::append_text(Sequence& sequence, std::int32_t token) {
+  const std::size_t before = sequence.text.size();
+  sequence.text += sequence.utf8.push(tokenizer_.token_bytes(token));
+  std::size_t cut = std::string::npos;
+  for (const std::string& stop : sequence.request.stop) {
+    const std::size_t from = before > stop.size() ? before - stop.size() : 0;
+    cut = std::min(cut, sequence.text.find(stop, from));
+  }
+  if (cut == std::string::npos) return false;
+  sequence.text.resize(cut);
+  return true;
+}
+
+void Generator::show(Sequence& sequence, bool all) {
+  if (!events_.on_text) return;
+  const std::size_t held = all ? 0 : held_back(sequence.text, sequence.request.stop);
+  const std::size_t end = std::max(sequence.text.size() - held, sequence.shown);
+  events_.on_text(sequence.request, sequence.text.substr(sequence.shown, end - sequence.shown),
+                  std::span(sequence.ids).subspan(sequence.shown_ids));
+  sequence.shown = end;
+  sequence.shown_ids = sequence.ids.size();
+}
+
+void Generator::finish(Sequence& sequence, const char* reason, const std::string& error) {
+  if (std::string_view(reason) != "stop") sequence.text += sequence.utf8.finish();
+  show(sequence, true);
+  if (events_.on_result)
+    events_.on_result({sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities, reason, error});
+}
+
+void Generator::remove_finished(const std::vector<std::size_t>& finished) {
+  for (auto i = finished.rbegin(); i != finished.rend(); ++i) {
+    free_slots_.push_back(active_[*i].slot);
+    active_.erase(active_.begin() + static_cast<std::ptrdiff_t>(*i));
+  }
+}
+
+}  // namespace stagformer::internal

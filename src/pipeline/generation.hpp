@@ -1,0 +1,104 @@
+// Many sequences through one replica: they join and leave at step boundaries, prompts go in chunk by chunk between the
+// decode steps of the others. Every rank of the replica runs this loop on the same data and comes to the same decisions.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "pipeline/engine.hpp"
+#include "text/sampling.hpp"
+#include "text/tokenizer.hpp"
+
+namespace stagformer::internal {
+
+/// One prompt with its settings.
+struct GenerationRequest {
+  std::int64_t index = 0;  ///< place in the input, from 0; keys the random numbers
+  std::vector<std::int32_t> prompt;  ///< token ids, BOS included; not empty
+  SamplingParams sampling;
+  std::int64_t max_tokens = 0;
+  std::vector<std::string> stop;  ///< the text ends before the first of these
+  bool ignore_eos = false;
+  bool log_probabilities = false;
+};
+
+struct GenerationResult {
+  std::int64_t index = 0;
+  std::string text;  ///< valid UTF-8, stop string left out
+  std::vector<std::int32_t> token_ids;  ///< EOS left out
+  std::vector<float> log_probabilities;  ///< of token_ids, where asked for
+  std::string finish_reason;  ///< length | stop | eos | error
+  std::string error;          ///< one line, with finish_reason error
+};
+
+/// Times of one replica's run, for the report.
+struct GenerationTimes {
+  double prompt_s = 0;        ///< passes over prompts
+  double decode_s = 0;        ///< decode steps
+  std::int64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
+  double first_token_s = 0;   ///< from the start to the first token of the first sequence
+  std::vector<float> step_s;  ///< seconds of every decode step
+};
+
+class Generator {
+ public:
+  struct Events {
+    /// New text of a sequence, whole characters, already past any possible stop string.
+    std::function<void(const GenerationRequest&, const std::string& text, std::span<const std::int32_t> ids)> on_text;
+    std::function<void(GenerationResult&&)> on_result;
+    /// Asked at every step; true makes all ranks of the replica stop after it.
+    std::function<bool()> should_stop;
+  };
+
+  Generator(Engine& engine, const ModelConfig& config, const Tokenizer& tokenizer, const EngineOptions& options,
+            Events events);
+
+  /// Runs all requests to their end. False: stopped early; sequences without a result were given up.
+  bool run(std::vector<GenerationRequest> requests);
+  const GenerationTimes& times() const { return times_; }
+
+ private:
+  struct Sequence {
+    GenerationRequest request;
+    int slot = 0;
+    std::int64_t prompt_done = 0;  // prompt tokens that went through the sections
+    std::vector<std::int32_t> ids;
+    std::vector<float> log_probabilities;
+    Utf8Stream utf8;
+    std::string text;          // all of it so far
+    std::size_t shown = 0;     // bytes of text passed to on_text
+    std::size_t shown_ids = 0;
+  };
+
+  void admit();
+  bool prefill_chunk();
+  bool decode_step();
+  SamplingKey key_of(const Sequence& sequence) const;
+  ReadoutRow readout_of(const Sequence& sequence, std::int32_t row) const;
+  /// Takes a result in; true if the sequence has ended.
+  bool take(Sequence& sequence, const ReadoutResult& result);
+  bool append_text(Sequence& sequence, std::int32_t token);
+  void show(Sequence& sequence, bool all);
+  void finish(Sequence& sequence, const char* reason, const std::string& error = {});
+  void remove_finished(const std::vector<std::size_t>& finished);
+
+  Engine& engine_;
+  const ModelConfig& config_;
+  const Tokenizer& tokenizer_;
+  const EngineOptions& options_;
+  Events events_;
+  std::deque<GenerationRequest> waiting_;
+  std::vector<Sequence> active_;  // in order of admission
+  std::vector<int> free_slots_;
+  GenerationTimes times_;
+  double start_s_ = 0;
+  std::vector<Row> rows_;
+  std::vector<std::int32_t> tokens_;
+  std::vector<ReadoutRow> readouts_;
+  std::vector<std::size_t> stepped_, finished_;
+};
+
+}  // namespace stagformer::internal

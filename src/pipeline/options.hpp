@@ -1,0 +1,34 @@
+// How a model is run; every field is a flag of the subcommands that run one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace stagformer::internal {
+
+enum class Schedule { staggered, sequential };
+enum class DecodeMode { exact, recurrent };
+enum class HeadMode { automatic, sliced, last };
+
+/// An artificial pause in front of a section's layers, for studies of the schedule.
+struct SectionDelay {
+  int section = 0;
+  double seconds = 0;
+};
+
+struct EngineOptions {
+  Schedule schedule = Schedule::staggered;
+  DecodeMode decode = DecodeMode::exact;
+  HeadMode head = HeadMode::automatic;
+  int threads = 1;
+  int slots = 1;               ///< sequences at a time
+  std::int64_t context = 0;    ///< positions a sequence, prompt and generated tokens
+  std::int64_t chunk = 64;     ///< most rows of one pass (prompt positions a chunk)
+  bool score_all_rows = false;  ///< room for a read-out of every row of a chunk (evaluation)
+  bool keep_outputs = false;   ///< keep the sections' outputs of the last pass for inspection
+  std::vector<SectionDelay> delays;
+};
+
+}  // namespace stagformer::internal

@@ -1,0 +1,20 @@
+// The message tags of the engine, all in one place, so that no two purposes share one.
+#pragma once
+
+namespace stagformer::internal {
+
+enum class Tag : int {
+  hidden_states = 10,   ///< a section's outputs to the next section
+  clock_question = 20,
+  clock_answer = 21,
+  latency = 22,         ///< start-up round trips for --head auto
+  result = 30,          ///< finished sequences of a replica to world rank 0
+  stop = 31,            ///< a rank asks the last one to stop (--head last)
+  z = 100,              ///< read-out: final hidden states
+  picks = 200,          ///< read-out: chosen tokens, --head last
+  candidates = 1000,    ///< read-out: candidates; grows when the exchange is widened
+  outputs_sum = 20000,  ///< read-out: weighted sum of the sections' outputs, one tag a section
+};
+constexpr int tag(Tag purpose) { return static_cast<int>(purpose); }
+
+}  // namespace stagformer::internal
