@@ -291,7 +291,3 @@ std::string ModelConfig::recurrent_refusal() const {
 }
 
 }  // namespace stagformer
-
-// Built as one unit with its two parts until the layer's list of sources names them.
-#include "base/config_check.cpp"
-#include "base/config_json.cpp"

@@ -245,7 +245,10 @@ std::vector<Bytes> cut_by_rank(const GatherBuffers& buffers) {
 std::vector<Bytes> MpiTransport::all_gather(const Bytes& mine) {
   check_in("an all-gather");
   const auto ranks = static_cast<std::size_t>(size_);
-  GatherBuffers buffers{.mine = mine, .my_size = {mine.size()}, .sizes = std::vector<std::uint64_t>(ranks)};
+  GatherBuffers buffers;
+  buffers.mine = mine;
+  buffers.my_size = {mine.size()};
+  buffers.sizes.resize(ranks);
   const WaitSubject subject{.what = "an all-gather"};
   with_lasting(buffers, [&] {
     MPI_Request request = MPI_REQUEST_NULL;

@@ -1,0 +1,87 @@
+// Waits and their watchdog.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+
+#include "comm/dry_run_transport.hpp"
+#include "comm/host_name.hpp"
+#include "comm/local_transport.hpp"
+#include "stagformer/error.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+std::string stall_of(Transport& transport, const WaitSubject& subject) {
+  try {
+    transport.wait_until([] { return false; }, subject);
+  } catch (const CommError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Watchdog, NamesHostRankSubjectPeerAndStep) {
+  DryRunTransport transport(3, 4);
+  transport.set_stall_timeout(0.05);
+  const std::string host = "host " + this_host_name() + ", rank 3: waited 0.05 s for ";
+  EXPECT_EQ(stall_of(transport, {.what = "memory of section 1", .peer = 2, .step = 17}),
+            host + "memory of section 1 from rank 2 at step 17 (--stall-timeout)");
+  EXPECT_EQ(stall_of(transport, {.what = "candidates", .step = 0}),
+            host + "candidates at step 0 (--stall-timeout)");
+  EXPECT_EQ(stall_of(transport, {.what = "a barrier"}), host + "a barrier (--stall-timeout)");
+}
+
+TEST(Watchdog, StrikesWhenTheTimeIsUpAndNotBefore) {
+  for (const bool yields : {false, true}) {
+    DryRunTransport transport(0, 1);
+    transport.set_yield(yields);
+    transport.set_stall_timeout(0.2);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_NE(stall_of(transport, {.what = "nothing"}), "no error");
+    const double waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    EXPECT_GE(waited, 0.2);
+    EXPECT_LT(waited, 2.0);
+  }
+}
+
+TEST(Watchdog, IsOffWithoutATimeout) {
+  DryRunTransport transport(0, 1);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+  EXPECT_NO_THROW(transport.wait_until([&] { return std::chrono::steady_clock::now() > end; }, {}));
+}
+
+TEST(WaitUntil, TakesAnyCallableWithoutCopyingIt) {
+  DryRunTransport transport(0, 1);
+  struct Counting {
+    explicit Counting(int limit) : left(limit) {}
+    Counting(const Counting&) = delete;
+    bool operator()() { return --left <= 0; }
+    int left;
+  };
+  Counting counting(100);
+  transport.wait_until(counting, {});
+  EXPECT_EQ(counting.left, 0);
+  const std::function<bool()> constant = [] { return true; };
+  transport.wait_until(constant, {});
+}
+
+TEST(WaitUntil, ReturnsAtOnceWhereTheConditionHolds) {
+  DryRunTransport transport(0, 1);
+  transport.set_stall_timeout(1e-9);
+  EXPECT_NO_THROW(transport.wait_until([] { return true; }, {}));
+}
+
+TEST(Watchdog, StrikesInARealWait) {
+  LocalOptions options{.stall_timeout_s = 0.1};
+  const LocalWorld world(2, options);
+  const auto transport = world.endpoint(1);
+  Bytes buffer(8);
+  const auto request = transport->make_receive(buffer, 0, 5);
+  transport->start_receive(request);
+  EXPECT_THROW(transport->wait(request, {.what = "a message that nobody sends", .peer = 0}), CommError);
+  transport->release(request);
+}
+
+}  // namespace
+}  // namespace stagformer::internal
