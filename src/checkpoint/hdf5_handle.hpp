@@ -9,8 +9,8 @@
 
 namespace stagformer::internal {
 
-/// Held by every public function of this layer while it calls HDF5: the library is not thread-safe, and it prints its
-/// errors unless told otherwise. May be nested.
+/// Held by every public function of this layer while it calls HDF5: the library is not thread-safe, and it
+/// prints its errors unless told otherwise. May be nested.
 class Hdf5Session {
  public:
   Hdf5Session();
@@ -52,7 +52,8 @@ class Handle {
   Close close_ = nullptr;
 };
 
-/// Takes over an identifier that HDF5 returned; throws CheckpointError "WHERE: WHAT failed: HDF5's text" for a bad one.
+/// Takes over an identifier that HDF5 returned; throws CheckpointError "WHERE: WHAT failed: HDF5's text" for
+/// a bad one.
 Handle checked(hid_t id, Handle::Close close, const std::string& where, const char* what);
 /// The same for results that are counts or states.
 template <typename Result>

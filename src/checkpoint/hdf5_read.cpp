@@ -16,7 +16,9 @@
 namespace stagformer::internal {
 namespace {
 
-bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// The signature stands at 0, or behind a user block at 512, 1024, 2048, ...
 bool has_hdf5_signature(int fd, std::int64_t bytes) {
@@ -37,7 +39,8 @@ void check_plain_file(const std::string& path) {
   const bool known = fstat(fd, &status) == 0;
   const bool hdf5 = known && S_ISREG(status.st_mode) && has_hdf5_signature(fd, status.st_size);
   close(fd);
-  if (known && S_ISDIR(status.st_mode)) throw CheckpointError(path + ": is a directory, not a checkpoint file");
+  if (known && S_ISDIR(status.st_mode))
+    throw CheckpointError(path + ": is a directory, not a checkpoint file");
   if (!known || !S_ISREG(status.st_mode)) throw CheckpointError(path + ": is not a regular file");
   if (status.st_size == 0) throw CheckpointError(path + ": is empty (0 bytes)");
   if (!hdf5) throw CheckpointError(path + ": is not an HDF5 file");
@@ -49,7 +52,8 @@ Handle try_open(const std::string& path, bool lock) {
     (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 11, 0))
   if (!lock) H5Pset_file_locking(access.get(), false, true);
 #else
-  if (!lock) setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);  // libraries without the call above ask for it at each open
+  if (!lock)
+    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);  // libraries without the call above ask for it at each open
 #endif
   return {H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose};
 }
@@ -67,7 +71,8 @@ std::string read_fixed_string(hid_t attribute, hid_t type, const std::string& wh
   checked(H5Aread(attribute, type, text.data()), where, "H5Aread");
   const H5T_str_t padding = H5Tget_strpad(type);
   if (padding == H5T_STR_NULLTERM) text.resize(std::min(text.find('\0'), text.size()));
-  while (!text.empty() && (text.back() == '\0' || (padding == H5T_STR_SPACEPAD && text.back() == ' '))) text.pop_back();
+  while (!text.empty() && (text.back() == '\0' || (padding == H5T_STR_SPACEPAD && text.back() == ' ')))
+    text.pop_back();
   return text;
 }
 
@@ -95,7 +100,9 @@ std::optional<OpenAttribute> open_attribute(hid_t object, const char* name, cons
   return open;
 }
 
-std::string attribute_of(const std::string& where, const char* name) { return where + ": attribute '" + name + "'"; }
+std::string attribute_of(const std::string& where, const char* name) {
+  return where + ": attribute '" + name + "'";
+}
 
 herr_t append_name(hid_t, const char* name, const H5L_info_t*, void* names) {
   static_cast<std::vector<std::string>*>(names)->emplace_back(name);
@@ -103,8 +110,8 @@ herr_t append_name(hid_t, const char* name, const H5L_info_t*, void* names) {
 }
 
 /// Why an external link leads nowhere: the file's own trouble, or an object that is not in it.
-[[noreturn]] void throw_external_failure(hid_t group, const std::string& where, const char* file, const char* object,
-                                         const std::string& reason) {
+[[noreturn]] void throw_external_failure(hid_t group, const std::string& where, const char* file,
+                                         const char* object, const std::string& reason) {
   const std::filesystem::path folder = std::filesystem::path(file_name_of(group)).parent_path();
   const std::string target = (folder / file).string();
   try {
@@ -126,9 +133,11 @@ herr_t append_name(hid_t, const char* name, const H5L_info_t*, void* names) {
   std::string value(info.u.val_size, '\0');
   checked(H5Lget_val(group, name.c_str(), value.data(), value.size(), H5P_DEFAULT), where, "H5Lget_val");
   if (info.type == H5L_TYPE_SOFT)
-    throw CheckpointError(where + ": is a link to '" + value.c_str() + "', which leads nowhere (HDF5: " + reason + ")");
+    throw CheckpointError(where + ": is a link to '" + value.c_str() +
+                          "', which leads nowhere (HDF5: " + reason + ")");
   const char *file = "", *object = "";
-  checked(H5Lunpack_elink_val(value.data(), value.size(), nullptr, &file, &object), where, "H5Lunpack_elink_val");
+  checked(H5Lunpack_elink_val(value.data(), value.size(), nullptr, &file, &object), where,
+          "H5Lunpack_elink_val");
   throw_external_failure(group, where, file, object, reason);
 }
 
@@ -145,7 +154,8 @@ Handle open_read_only(const std::string& path) {
     if (Handle file = try_open(path, false)) return file;
     reason = take_hdf5_error();
     if (contains(reason, "lock"))
-      throw CheckpointError(path + ": cannot be locked; set HDF5_USE_FILE_LOCKING=FALSE (HDF5: " + reason + ")");
+      throw CheckpointError(path + ": cannot be locked; set HDF5_USE_FILE_LOCKING=FALSE (HDF5: " + reason +
+                            ")");
   }
   throw_open_failure(path, reason);
 }
@@ -171,14 +181,15 @@ std::optional<std::string> string_attribute(hid_t object, const char* name, cons
                                       : read_fixed_string(open->attribute.get(), type, where);
 }
 
-std::optional<std::vector<std::int64_t>> integer_attribute(hid_t object, const char* name, const std::string& at) {
+std::optional<std::vector<std::int64_t>> integer_attribute(hid_t object, const char* name,
+                                                           const std::string& at) {
   constexpr std::int64_t kMostElements = 8;
   const std::string where = attribute_of(at, name);
   const std::optional<OpenAttribute> open = open_attribute(object, name, where);
   if (!open) return std::nullopt;
   if (H5Tget_class(open->type.get()) != H5T_INTEGER || open->elements < 1 || open->elements > kMostElements)
-    throw CheckpointError(where + ": has the wrong type (expected integers, found " + std::to_string(open->elements) +
-                          " of " + describe_type(open->type.get()) + ")");
+    throw CheckpointError(where + ": has the wrong type (expected integers, found " +
+                          std::to_string(open->elements) + " of " + describe_type(open->type.get()) + ")");
   std::vector<std::int64_t> values(static_cast<std::size_t>(open->elements));
   checked(H5Aread(open->attribute.get(), H5T_NATIVE_INT64, values.data()), where, "H5Aread");
   return values;
@@ -190,8 +201,8 @@ std::optional<std::uint64_t> checksum_attribute(hid_t object, const char* name, 
   if (!open) return std::nullopt;
   const hid_t type = open->type.get();
   // A signed type would be clipped at zero on its way into an unsigned one, silently.
-  const bool fits =
-      H5Tget_class(type) == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_NONE && H5Tget_size(type) == sizeof(std::uint64_t);
+  const bool fits = H5Tget_class(type) == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_NONE &&
+                    H5Tget_size(type) == sizeof(std::uint64_t);
   if (!fits || open->elements != 1)
     throw CheckpointError(where + ": has the wrong type (expected one uint64, found " +
                           std::to_string(open->elements) + " of " + describe_type(type) + ")");
@@ -224,7 +235,8 @@ std::vector<std::int64_t> extents_of(hid_t dataset, const std::string& where) {
   const int rank = checked(H5Sget_simple_extent_ndims(space.get()), where, "H5Sget_simple_extent_ndims");
   std::vector<hsize_t> extents(static_cast<std::size_t>(rank));
   if (rank > 0)
-    checked(H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr), where, "H5Sget_simple_extent_dims");
+    checked(H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr), where,
+            "H5Sget_simple_extent_dims");
   return {extents.begin(), extents.end()};
 }
 
@@ -237,7 +249,8 @@ Handle open_object(hid_t group, const std::string& name, const std::string& wher
 std::vector<std::string> link_names(hid_t group, const std::string& where) {
   std::vector<std::string> names;
   hsize_t position = 0;
-  checked(H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, &position, append_name, &names), where, "H5Literate");
+  checked(H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, &position, append_name, &names), where,
+          "H5Literate");
   return names;
 }
 

@@ -90,12 +90,14 @@ void write_dataset(ByteWriter& out, const std::string& name, const DatasetInfo& 
 
 void check_dataset(const DatasetInfo& info, const std::vector<FileInfo>& files) {
   if (info.file < 0 || static_cast<std::size_t>(info.file) >= files.size()) damaged("a dataset's file");
-  if (static_cast<std::uint8_t>(info.format) > static_cast<std::uint8_t>(NumberFormat::q4_1)) damaged("a format");
+  if (static_cast<std::uint8_t>(info.format) > static_cast<std::uint8_t>(NumberFormat::q4_1))
+    damaged("a format");
   if (info.shape.empty() || info.shape.size() > 2) damaged("a shape");
   for (std::int64_t extent : info.shape)
     if (extent < 1 || extent > std::int64_t{1} << 40) damaged("an extent");
   const std::int64_t size = files[info.file].bytes;
-  if (info.bytes < 0 || info.offset < 0 || info.offset > size || info.bytes > size - info.offset) damaged("an offset");
+  if (info.bytes < 0 || info.offset < 0 || info.offset > size || info.bytes > size - info.offset)
+    damaged("an offset");
 }
 
 DatasetInfo read_dataset(ByteReader& in, const std::vector<FileInfo>& files) {
@@ -149,7 +151,8 @@ std::vector<std::byte> CheckpointIndex::serialize() const {
   ByteWriter out;
   out.number(kSerialMagic);
   out.number(format_version);
-  for (const std::string* text : {&path, &writer, &created, &source, &config_json, &tokenizer_type}) out.text(*text);
+  for (const std::string* text : {&path, &writer, &created, &source, &config_json, &tokenizer_type})
+    out.text(*text);
   out.bytes(tokenizer_model.data(), tokenizer_model.size());
   out.number<std::uint64_t>(files.size());
   for (const FileInfo& file : files) {
@@ -169,8 +172,8 @@ CheckpointIndex CheckpointIndex::deserialize(std::span<const std::byte> bytes) {
   if (in.number<std::uint64_t>() != kSerialMagic) damaged("not an index");
   CheckpointIndex index;
   index.format_version = in.number<std::int64_t>();
-  for (std::string* text : {&index.path, &index.writer, &index.created, &index.source, &index.config_json,
-                            &index.tokenizer_type})
+  for (std::string* text :
+       {&index.path, &index.writer, &index.created, &index.source, &index.config_json, &index.tokenizer_type})
     *text = in.text();
   index.config = ModelConfig::from_json(index.config_json);
   const std::span<const std::byte> model = in.bytes();

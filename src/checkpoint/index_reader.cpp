@@ -1,5 +1,6 @@
-// read_checkpoint_index: the schema's tree and the file's groups are walked side by side, so that links of any kind are
-// followed only where the configuration asks for something, and a loop of links cannot trap the reader.
+// read_checkpoint_index: the schema's tree and the file's groups are walked side by side, so that links of
+// any kind are followed only where the configuration asks for something, and a loop of links cannot trap the
+// reader.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -61,8 +62,8 @@ class IndexReader {
   void read_tokenizer_model(hid_t group);
 
   void walk(const SchemaNode& node, hid_t group, const std::string& prefix);
-  void note_unexpected(const SchemaNode& node, const std::vector<std::string>& names, const std::string& prefix,
-                       hid_t group);
+  void note_unexpected(const SchemaNode& node, const std::vector<std::string>& names,
+                       const std::string& prefix, hid_t group);
   void visit(const SchemaNode& node, hid_t group, const std::string& name, const std::string& path);
   void read_dataset(hid_t dataset, const DatasetRequest& request);
   void read_format(hid_t dataset, const DatasetRequest& request, DatasetInfo& info);
@@ -74,7 +75,9 @@ class IndexReader {
   int file_index(hid_t object);
   void add_file(KnownFile file, std::int64_t bytes);
   std::uint64_t hash_of(int file, std::int64_t offset, std::int64_t bytes) const;
-  std::string where(hid_t object, const std::string& path) const { return file_name_of(object) + ": " + path; }
+  std::string where(hid_t object, const std::string& path) const {
+    return file_name_of(object) + ": " + path;
+  }
   void add_warnings();
 
   Handle root_;
@@ -89,11 +92,14 @@ void IndexReader::check_format() {
   const std::string& path = index_.path;
   const std::optional<std::string> format = string_attribute(root_.get(), "format", path);
   if (!format && H5Lexists(root_.get(), "layers", H5P_DEFAULT) > 0)
-    throw CheckpointError(path + ": holds one section of a checkpoint in several files; give the root file instead");
-  if (!format) throw CheckpointError(path + ": is not a stagformer checkpoint (attribute 'format' is missing)");
+    throw CheckpointError(path +
+                          ": holds one section of a checkpoint in several files; give the root file instead");
+  if (!format)
+    throw CheckpointError(path + ": is not a stagformer checkpoint (attribute 'format' is missing)");
   if (*format != "stagformer")
-    throw CheckpointError(path + ": is not a stagformer checkpoint (attribute 'format': expected 'stagformer', found '" +
-                          *format + "')");
+    throw CheckpointError(
+        path + ": is not a stagformer checkpoint (attribute 'format': expected 'stagformer', found '" +
+        *format + "')");
   const auto version = integer_attribute(root_.get(), "format_version", path);
   if (!version) throw CheckpointError(path + ": attribute 'format_version' is missing");
   index_.format_version = version->front();
@@ -101,7 +107,8 @@ void IndexReader::check_format() {
   if (index_.format_version > kFormatVersion)
     throw CheckpointError(path + ": format version " + found + " is newer than this program reads (" +
                           std::to_string(kFormatVersion) + ")");
-  if (index_.format_version < 1) throw CheckpointError(path + ": format version " + found + " does not exist");
+  if (index_.format_version < 1)
+    throw CheckpointError(path + ": format version " + found + " does not exist");
 }
 
 void IndexReader::read_root_attributes() {
@@ -123,7 +130,8 @@ void IndexReader::read_root_attributes() {
 void IndexReader::read_tokenizer() {
   if (H5Lexists(root_.get(), "tokenizer", H5P_DEFAULT) <= 0) return;
   const Handle group = open_object(root_.get(), "tokenizer", index_.path + ": tokenizer");
-  if (H5Iget_type(group.get()) != H5I_GROUP) throw CheckpointError(index_.path, "tokenizer", "is not a group");
+  if (H5Iget_type(group.get()) != H5I_GROUP)
+    throw CheckpointError(index_.path, "tokenizer", "is not a group");
   const auto type = string_attribute(group.get(), "type", index_.path + ": tokenizer");
   if (!type) throw CheckpointError(index_.path, "tokenizer", "attribute 'type' is missing");
   if (*type != "byte" && *type != "sentencepiece" && *type != "huggingface")
@@ -140,12 +148,13 @@ void IndexReader::read_tokenizer_model(hid_t group) {
   if (H5Iget_type(model.get()) != H5I_DATASET) throw CheckpointError(index_.path, name, "is not a dataset");
   const Handle type = checked(H5Dget_type(model.get()), H5Tclose, at, "H5Dget_type");
   const std::vector<std::int64_t> extents = extents_of(model.get(), at);
-  if (H5Tget_class(type.get()) != H5T_INTEGER || H5Tget_size(type.get()) != 1 || extents.size() != 1 || extents[0] < 1 ||
-      extents[0] > kLargestTokenizer)
+  if (H5Tget_class(type.get()) != H5T_INTEGER || H5Tget_size(type.get()) != 1 || extents.size() != 1 ||
+      extents[0] < 1 || extents[0] > kLargestTokenizer)
     throw CheckpointError(index_.path, name, "has the wrong type or shape", "uint8 [bytes]",
                           describe_type(type.get()) + " " + shape_text(extents));
   index_.tokenizer_model.resize(static_cast<std::size_t>(extents[0]));
-  checked(H5Dread(model.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, index_.tokenizer_model.data()), at, "H5Dread");
+  checked(H5Dread(model.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, index_.tokenizer_model.data()), at,
+          "H5Dread");
   const auto checksum = checksum_attribute(model.get(), "xxh3_64", at);
   if (!checksum) ++without_checksum_;
   if (checksum && *checksum != XXH3_64bits(index_.tokenizer_model.data(), index_.tokenizer_model.size()))
@@ -173,20 +182,25 @@ void IndexReader::note_unexpected(const SchemaNode& node, const std::vector<std:
     const std::string path = prefix.empty() ? name : prefix + "/" + name;
     // Leaving out a bias would change every result without a word.
     if (name == "bias")
-      throw CheckpointError(file_name_of(group), path,
-                            std::string("is a bias that the configuration does not ask for (attention_bias is ") +
-                                (index_.config.attention_bias ? "true, which gives q, k and v biases)" : "false)"));
+      throw CheckpointError(
+          file_name_of(group), path,
+          std::string("is a bias that the configuration does not ask for (attention_bias is ") +
+              (index_.config.attention_bias ? "true, which gives q, k and v biases)" : "false)"));
     unexpected_.push_back(path);
   }
 }
 
-void IndexReader::visit(const SchemaNode& node, hid_t group, const std::string& name, const std::string& path) {
+void IndexReader::visit(const SchemaNode& node, hid_t group, const std::string& name,
+                        const std::string& path) {
   const Handle object = open_object(group, name, where(group, path));
   const bool is_dataset = H5Iget_type(object.get()) == H5I_DATASET;
   const bool is_group = H5Iget_type(object.get()) == H5I_GROUP;
   if (node.request ? !is_dataset : !is_group)
-    throw CheckpointError(file_name_of(group), path, "is of the wrong kind", node.request ? "a dataset" : "a group",
-                          is_dataset ? "a dataset" : is_group ? "a group" : "another object");
+    throw CheckpointError(file_name_of(group), path, "is of the wrong kind",
+                          node.request ? "a dataset" : "a group",
+                          is_dataset ? "a dataset"
+                          : is_group ? "a group"
+                                     : "another object");
   if (node.request) return read_dataset(object.get(), *node.request);
   walk(node, object.get(), path);
 }
@@ -217,12 +231,12 @@ void IndexReader::read_format(hid_t dataset, const DatasetRequest& request, Data
     throw CheckpointError(file_name_of(dataset), request.name, error.what());
   }
   if (request.f32_only && info.format != NumberFormat::f32)
-    throw CheckpointError(file_name_of(dataset), request.name, "norms, biases and coefficients are stored as f32", "f32",
-                          *name);
+    throw CheckpointError(file_name_of(dataset), request.name,
+                          "norms, biases and coefficients are stored as f32", "f32", *name);
   if (is_block_format(info.format) && info.columns() % kBlockValues != 0)
     throw CheckpointError(file_name_of(dataset), request.name,
-                          "rows of " + std::to_string(info.columns()) + " values cannot be stored as " + *name +
-                              " (blocks of 32)");
+                          "rows of " + std::to_string(info.columns()) + " values cannot be stored as " +
+                              *name + " (blocks of 32)");
 }
 
 void IndexReader::check_type(hid_t dataset, const DatasetRequest& request, const DatasetInfo& info) {
@@ -244,15 +258,17 @@ void IndexReader::check_shape(hid_t dataset, const DatasetRequest& request, cons
   const std::string file = file_name_of(dataset), at = where(dataset, request.name);
   const auto logical = integer_attribute(dataset, "shape", at);
   if (is_block_format(info.format) && !logical)
-    throw CheckpointError(file, request.name, std::string("is ") + name_of(info.format) +
-                                                  ", but has no attribute 'shape' with its logical shape");
+    throw CheckpointError(
+        file, request.name,
+        std::string("is ") + name_of(info.format) + ", but has no attribute 'shape' with its logical shape");
   if (logical && *logical != request.shape)
     throw CheckpointError(file, request.name, "wrong shape", shape_text(request.shape), shape_text(*logical));
   std::vector<std::int64_t> stored = request.shape;
   if (is_block_format(info.format)) stored.back() = stored_row_bytes(info.format, stored.back());
   const std::vector<std::int64_t> found = extents_of(dataset, at);
   if (found != stored)
-    throw CheckpointError(file, request.name, is_block_format(info.format) ? "wrong stored shape" : "wrong shape",
+    throw CheckpointError(file, request.name,
+                          is_block_format(info.format) ? "wrong stored shape" : "wrong shape",
                           shape_text(stored), shape_text(found));
 }
 
@@ -260,14 +276,16 @@ void IndexReader::check_storage(hid_t dataset, const DatasetRequest& request) {
   const std::string at = where(dataset, request.name);
   const Handle creation = checked(H5Dget_create_plist(dataset), H5Pclose, at, "H5Dget_create_plist");
   const H5D_layout_t layout = H5Pget_layout(creation.get());
-  const bool filtered = H5Pget_nfilters(creation.get()) > 0, elsewhere = H5Pget_external_count(creation.get()) > 0;
+  const bool filtered = H5Pget_nfilters(creation.get()) > 0,
+             elsewhere = H5Pget_external_count(creation.get()) > 0;
   if (layout == H5D_CONTIGUOUS && !filtered && !elsewhere) return;
   const char* found = filtered                   ? "chunked and filtered"
                       : layout == H5D_CHUNKED    ? "chunked"
                       : layout == H5D_COMPACT    ? "compact"
                       : layout == H5D_CONTIGUOUS ? "in external raw files"
                                                  : "virtual";
-  throw CheckpointError(file_name_of(dataset), request.name, "its storage cannot be read directly", "contiguous", found);
+  throw CheckpointError(file_name_of(dataset), request.name, "its storage cannot be read directly",
+                        "contiguous", found);
 }
 
 void IndexReader::locate(hid_t dataset, const DatasetRequest& request, DatasetInfo& info) {
@@ -278,9 +296,10 @@ void IndexReader::locate(hid_t dataset, const DatasetRequest& request, DatasetIn
     throw CheckpointError(file, request.name, "has no storage: it was created but never written");
   const std::int64_t size = index_.files[info.file].bytes;
   if (offset > static_cast<haddr_t>(size) || info.bytes > size - static_cast<std::int64_t>(offset))
-    throw CheckpointError(file, request.name, "truncated: it reaches beyond the end of the file",
-                          "at least " + std::to_string(offset) + " + " + std::to_string(info.bytes) + " bytes",
-                          std::to_string(size) + " bytes");
+    throw CheckpointError(
+        file, request.name, "truncated: it reaches beyond the end of the file",
+        "at least " + std::to_string(offset) + " + " + std::to_string(info.bytes) + " bytes",
+        std::to_string(size) + " bytes");
   info.offset = static_cast<std::int64_t>(offset);
 }
 
@@ -289,7 +308,8 @@ int IndexReader::file_index(hid_t object) {
   for (std::size_t i = 0; i < known_.size(); ++i)
     if (known_[i].name == name) return static_cast<int>(i);
   struct stat status {};
-  if (stat(name.c_str(), &status) != 0) throw CheckpointError(name + ": cannot be read: " + std::strerror(errno));
+  if (stat(name.c_str(), &status) != 0)
+    throw CheckpointError(name + ": cannot be read: " + std::strerror(errno));
   // One file may be reached by two paths; the same object must get the same (file, offset).
   for (std::size_t i = 0; i < known_.size(); ++i)
     if (known_[i].device == status.st_dev && known_[i].inode == status.st_ino) return static_cast<int>(i);
@@ -323,8 +343,9 @@ std::uint64_t IndexReader::hash_of(int file, std::int64_t offset, std::int64_t b
 
 void IndexReader::add_warnings() {
   if (without_checksum_ > 0)
-    index_.warnings.push_back(index_.path + ": " + std::to_string(without_checksum_) +
-                              " datasets carry no checksum (attribute 'xxh3_64'); damage to them would go unnoticed");
+    index_.warnings.push_back(
+        index_.path + ": " + std::to_string(without_checksum_) +
+        " datasets carry no checksum (attribute 'xxh3_64'); damage to them would go unnoticed");
   if (unexpected_.empty()) return;
   std::string names;
   for (std::size_t i = 0; i < std::min(unexpected_.size(), kNamesInWarning); ++i)

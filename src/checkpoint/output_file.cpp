@@ -13,8 +13,8 @@
 namespace stagformer::internal {
 namespace {
 
-/// Up to this alignment every dataset is aligned; beyond, only those of at least kSmallDataset bytes are, since HDF5
-/// would align its own small blocks as well and waste a stripe on each.
+/// Up to this alignment every dataset is aligned; beyond, only those of at least kSmallDataset bytes are,
+/// since HDF5 would align its own small blocks as well and waste a stripe on each.
 constexpr std::int64_t kPage = 4096;
 constexpr std::int64_t kSmallDataset = 64 << 10;
 constexpr std::size_t kLargestWrite = std::size_t{1} << 30;
@@ -57,7 +57,8 @@ OutputFile::OutputFile(const std::string& path, std::int64_t alignment)
 #endif
   intermediate_ = take(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "H5Pcreate");
   require(H5Pset_create_intermediate_group(intermediate_.get(), 1), "H5Pset_create_intermediate_group");
-  file_ = take(H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access_.get()), H5Fclose, "H5Fcreate");
+  file_ =
+      take(H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access_.get()), H5Fclose, "H5Fcreate");
 }
 
 OutputFile::~OutputFile() {
@@ -87,7 +88,9 @@ void OutputFile::suspend() {
   if (error) fail("cannot be written", error);
 }
 
-void OutputFile::complete() { suspend(); }
+void OutputFile::complete() {
+  suspend();
+}
 
 void OutputFile::publish() {
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be given its name", errno);
@@ -108,45 +111,50 @@ void OutputFile::set_string(const std::string& object, const char* name, const s
   require(H5Tset_size(type.get(), H5T_VARIABLE), "H5Tset_size");
   require(H5Tset_cset(type.get(), H5T_CSET_UTF8), "H5Tset_cset");
   const Handle space = take(H5Screate(H5S_SCALAR), H5Sclose, "H5Screate");
-  const Handle attribute = take(
-      H5Acreate2(owner.get(), name, type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose, "H5Acreate2");
+  const Handle attribute =
+      take(H5Acreate2(owner.get(), name, type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
+           "H5Acreate2");
   const char* text = value.c_str();
   require(H5Awrite(attribute.get(), type.get(), &text), "H5Awrite");
 }
 
-void OutputFile::set_integers(const std::string& object, const char* name, const std::vector<std::int64_t>& values) {
+void OutputFile::set_integers(const std::string& object, const char* name,
+                              const std::vector<std::int64_t>& values) {
   const Handle owner = open_object(object);
   const hsize_t size = values.size();
   const Handle space = size == 1 ? take(H5Screate(H5S_SCALAR), H5Sclose, "H5Screate")
                                  : take(H5Screate_simple(1, &size, nullptr), H5Sclose, "H5Screate_simple");
-  const Handle attribute = take(
-      H5Acreate2(owner.get(), name, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose, "H5Acreate2");
+  const Handle attribute =
+      take(H5Acreate2(owner.get(), name, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
+           "H5Acreate2");
   require(H5Awrite(attribute.get(), H5T_NATIVE_INT64, values.data()), "H5Awrite");
 }
 
 void OutputFile::set_checksum(const std::string& object, std::uint64_t value) {
   const Handle owner = open_object(object);
   const Handle space = take(H5Screate(H5S_SCALAR), H5Sclose, "H5Screate");
-  const Handle attribute = take(
-      H5Acreate2(owner.get(), "xxh3_64", H5T_STD_U64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose, "H5Acreate2");
+  const Handle attribute =
+      take(H5Acreate2(owner.get(), "xxh3_64", H5T_STD_U64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
+           "H5Acreate2");
   require(H5Awrite(attribute.get(), H5T_NATIVE_UINT64, &value), "H5Awrite");
 }
 
 void OutputFile::create_group(const std::string& object) {
-  take(H5Gcreate2(file(), object.c_str(), intermediate_.get(), H5P_DEFAULT, H5P_DEFAULT), H5Gclose, "H5Gcreate2");
+  take(H5Gcreate2(file(), object.c_str(), intermediate_.get(), H5P_DEFAULT, H5P_DEFAULT), H5Gclose,
+       "H5Gcreate2");
 }
 
 std::int64_t OutputFile::create_dataset(const std::string& object, NumberFormat format,
                                         const std::vector<std::int64_t>& shape) {
   const std::vector<hsize_t> extents(shape.begin(), shape.end());
-  const Handle space = take(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr), H5Sclose,
-                            "H5Screate_simple");
+  const Handle space = take(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr),
+                            H5Sclose, "H5Screate_simple");
   const Handle creation = take(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "H5Pcreate");
   require(H5Pset_layout(creation.get(), H5D_CONTIGUOUS), "H5Pset_layout");
   require(H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time");
   require(H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER), "H5Pset_fill_time");
-  const Handle dataset = take(H5Dcreate2(file(), object.c_str(), stored_type(format), space.get(), intermediate_.get(),
-                                         creation.get(), H5P_DEFAULT),
+  const Handle dataset = take(H5Dcreate2(file(), object.c_str(), stored_type(format), space.get(),
+                                         intermediate_.get(), creation.get(), H5P_DEFAULT),
                               H5Dclose, "H5Dcreate2");
   const haddr_t offset = H5Dget_offset(dataset.get());
   require(offset == HADDR_UNDEF ? -1 : 0, "H5Dget_offset");
@@ -164,11 +172,13 @@ void OutputFile::write_at(std::int64_t offset, std::span<const std::byte> bytes)
 }
 
 void OutputFile::link_here(const std::string& object, const std::string& target) {
-  require(H5Lcreate_soft(target.c_str(), file(), object.c_str(), intermediate_.get(), H5P_DEFAULT), "H5Lcreate_soft");
+  require(H5Lcreate_soft(target.c_str(), file(), object.c_str(), intermediate_.get(), H5P_DEFAULT),
+          "H5Lcreate_soft");
 }
 
 void OutputFile::link_to_file(const std::string& object, const std::string& name, const std::string& target) {
-  require(H5Lcreate_external(name.c_str(), target.c_str(), file(), object.c_str(), intermediate_.get(), H5P_DEFAULT),
+  require(H5Lcreate_external(name.c_str(), target.c_str(), file(), object.c_str(), intermediate_.get(),
+                             H5P_DEFAULT),
           "H5Lcreate_external");
 }
 

@@ -1,5 +1,6 @@
-// One HDF5 file being written under a temporary name. Groups, attributes and the place of datasets are HDF5's; the bytes
-// of datasets go around it by pwrite, so that a full disk is met at once and with the system's own reason.
+// One HDF5 file being written under a temporary name. Groups, attributes and the place of datasets are
+// HDF5's; the bytes of datasets go around it by pwrite, so that a full disk is met at once and with the
+// system's own reason.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +31,8 @@ class OutputFile {
   void create_group(const std::string& object);
 
   /// Contiguous and allocated; gives the offset of its first byte. `shape` as stored.
-  std::int64_t create_dataset(const std::string& object, NumberFormat format, const std::vector<std::int64_t>& shape);
+  std::int64_t create_dataset(const std::string& object, NumberFormat format,
+                              const std::vector<std::int64_t>& shape);
   void write_at(std::int64_t offset, std::span<const std::byte> bytes);
 
   void link_here(const std::string& object, const std::string& target);

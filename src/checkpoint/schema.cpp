@@ -16,7 +16,8 @@ class SchemaBuilder {
     for (int s = 0; s < c_.sections.count; ++s) add_section(s);
     add_vector("final_norm/weight", c_.hidden_size);
     if (!c_.tie_word_embeddings) add("head/weight", {c_.vocab_size, c_.hidden_size});
-    if (c_.sections.readout == Readout::linear_combination) add_vector("readout/coefficients", c_.sections.count);
+    if (c_.sections.readout == Readout::linear_combination)
+      add_vector("readout/coefficients", c_.sections.count);
     return std::move(requests_);
   }
 
@@ -45,7 +46,8 @@ class SchemaBuilder {
 
   void add_attention(const std::string& block, Biases biases, bool query_and_key_optional) {
     const std::int64_t d = c_.hidden_size;
-    const std::int64_t queries = c_.num_attention_heads * c_.head_dim, keys = c_.num_key_value_heads * c_.head_dim;
+    const std::int64_t queries = c_.num_attention_heads * c_.head_dim,
+                       keys = c_.num_key_value_heads * c_.head_dim;
     add_vector(block + "norm/weight", d);
     add_projection(block + "q/", queries, biases, query_and_key_optional);
     add_projection(block + "k/", keys, biases, query_and_key_optional);
@@ -72,7 +74,9 @@ class SchemaBuilder {
 
 }  // namespace
 
-std::vector<DatasetRequest> schema_of(const ModelConfig& config) { return SchemaBuilder(config).build(); }
+std::vector<DatasetRequest> schema_of(const ModelConfig& config) {
+  return SchemaBuilder(config).build();
+}
 
 std::vector<std::pair<std::string, std::string>> shared_blocks(const ModelConfig& config) {
   std::vector<std::pair<std::string, std::string>> blocks;

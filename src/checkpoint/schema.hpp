@@ -1,4 +1,5 @@
-// Which datasets a configuration asks for (docs/checkpoint-format.md): the one list that reader and writer go by.
+// Which datasets a configuration asks for (docs/checkpoint-format.md): the one list that reader and writer go
+// by.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ struct DatasetRequest {
 /// In the order in which the engine uses them: embedding, sections by layer, final norm, head.
 std::vector<DatasetRequest> schema_of(const ModelConfig& config);
 
-/// Blocks that all sections of a model with shared weights have in common, as (group, group of section 0) pairs:
-/// what a writer stores once and links. Empty for separate weights.
+/// Blocks that all sections of a model with shared weights have in common, as (group, group of section 0)
+/// pairs: what a writer stores once and links. Empty for separate weights.
 std::vector<std::pair<std::string, std::string>> shared_blocks(const ModelConfig& config);
 
 /// The names of a schema as a tree of groups; leaves point into the vector it was made from.

@@ -41,12 +41,14 @@ const DatasetInfo& info_of(const CheckpointIndex& index, const std::string& name
   return found->second;
 }
 
-std::string read_failure() { return errno ? std::string("cannot be read: ") + std::strerror(errno) : "truncated"; }
+std::string read_failure() {
+  return errno ? std::string("cannot be read: ") + std::strerror(errno) : "truncated";
+}
 
 }  // namespace
 
 struct TensorReader::Files {
-  explicit Files(const CheckpointIndex& index) : index(index), descriptors(index.files.size(), -1) {}
+  explicit Files(const CheckpointIndex& of) : index(of), descriptors(of.files.size(), -1) {}
   ~Files() {
     for (int fd : descriptors)
       if (fd >= 0) close(fd);
@@ -74,7 +76,8 @@ struct TensorReader::Files {
     if (fstat(fd, &status) != 0) throw CheckpointError(path + ": cannot be read: " + std::strerror(errno));
     if (status.st_size != expected.bytes)
       throw CheckpointError(path + ": this rank's file differs from rank 0's (expected " +
-                            std::to_string(expected.bytes) + " bytes, found " + std::to_string(status.st_size) + ")");
+                            std::to_string(expected.bytes) + " bytes, found " +
+                            std::to_string(status.st_size) + ")");
     std::vector<std::byte> head(static_cast<std::size_t>(std::min(expected.bytes, kFileHeadBytes)));
     if (!read_fully(fd, 0, head)) throw CheckpointError(path + ": " + read_failure());
     if (XXH3_64bits(head.data(), head.size()) != expected.head_hash)
@@ -100,7 +103,8 @@ void TensorReader::read(const std::string& name, std::span<std::byte> out) {
   read_rows(name, 0, info_of(index_, name).rows(), out);
 }
 
-void TensorReader::read_rows(const std::string& name, std::int64_t first, std::int64_t count, std::span<std::byte> out) {
+void TensorReader::read_rows(const std::string& name, std::int64_t first, std::int64_t count,
+                             std::span<std::byte> out) {
   const DatasetInfo& info = info_of(index_, name);
   const std::int64_t row_bytes = info.bytes / info.rows();
   STAG_CHECK(first >= 0 && count >= 0 && first <= info.rows() - count, name, first, count, info.rows());
@@ -127,6 +131,8 @@ std::vector<float> TensorReader::read_vector(const std::string& name) {
   return values;
 }
 
-std::uint64_t TensorReader::bytes_read() const { return files_->bytes_read; }
+std::uint64_t TensorReader::bytes_read() const {
+  return files_->bytes_read;
+}
 
 }  // namespace stagformer::internal

@@ -12,8 +12,8 @@ namespace stagformer::internal {
 
 class TensorReader {
  public:
-  /// Opens files as they are needed; checks that each has the size and head hash the index names (else CheckpointError:
-  /// this rank's file differs from rank 0's). `verify`: compare xxh3_64 of whole datasets.
+  /// Opens files as they are needed; checks that each has the size and head hash the index names (else
+  /// CheckpointError: this rank's file differs from rank 0's). `verify`: compare xxh3_64 of whole datasets.
   TensorReader(const CheckpointIndex& index, bool verify);
   ~TensorReader();
 

@@ -96,7 +96,8 @@ void CheckpointWriter::State::write_root_attributes(const std::string& json) {
   root.set_string("/", "created", options.created.empty() ? utc_now() : options.created);
   root.set_string("/", "source", options.source);
   for (std::size_t i = 1; i < paths.size(); ++i)
-    root.link_to_file("/sections/" + std::to_string(i - 1), std::filesystem::path(paths[i]).filename().string(), "/");
+    root.link_to_file("/sections/" + std::to_string(i - 1),
+                      std::filesystem::path(paths[i]).filename().string(), "/");
 }
 
 /// At most the root and one section file are open at a time.
@@ -151,7 +152,8 @@ void CheckpointWriter::set_tokenizer(const std::string& type, std::span<const st
   root.set_checksum("/tokenizer/model", XXH3_64bits(model.data(), model.size()));
 }
 
-void CheckpointWriter::write(const std::string& name, NumberFormat format, std::span<const std::byte> stored) {
+void CheckpointWriter::write(const std::string& name, NumberFormat format,
+                             std::span<const std::byte> stored) {
   begin(name, format);
   append(stored);
   end();
@@ -191,7 +193,8 @@ void CheckpointWriter::end() {
   STAG_CHECK(state_->current.has_value());
   const State::Current& current = *state_->current;
   STAG_CHECK(current.done == current.bytes, current.name, current.done, current.bytes);
-  state_->open_file(current.place.file).set_checksum(current.place.path, XXH3_64bits_digest(state_->hash.get()));
+  state_->open_file(current.place.file)
+      .set_checksum(current.place.path, XXH3_64bits_digest(state_->hash.get()));
   state_->written.insert(current.name);
   state_->current.reset();
 }

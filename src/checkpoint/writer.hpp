@@ -1,5 +1,5 @@
-// Writes checkpoints in the layout of docs/checkpoint-format.md. Everything goes to temporary names beside the output
-// and appears under its own name only when it is complete.
+// Writes checkpoints in the layout of docs/checkpoint-format.md. Everything goes to temporary names beside
+// the output and appears under its own name only when it is complete.
 #pragma once
 
 #include <cstddef>
