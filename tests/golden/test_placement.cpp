@@ -82,7 +82,7 @@ TEST_P(Placement, GivesTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Placement, testing::ValuesIn(golden_cases()),
-                         [](const testing::TestParamInfo<std::string>& info) { return info.param; });
+                         [](const testing::TestParamInfo<std::string>& parameter) { return parameter.param; });
 
 }  // namespace
 }  // namespace stagformer::test
