@@ -115,7 +115,7 @@ TEST_P(EngineGolden, RecurrentDecodingAgrees) {
   }
 }
 
-std::string case_name(const testing::TestParamInfo<std::string>& info) { return info.param; }
+std::string case_name(const testing::TestParamInfo<std::string>& parameter) { return parameter.param; }
 
 INSTANTIATE_TEST_SUITE_P(Cases, EngineGolden, testing::ValuesIn(golden_cases()), case_name);
 
@@ -143,8 +143,8 @@ std::vector<Twin> twins() {
   return found;
 }
 
-INSTANTIATE_TEST_SUITE_P(Twins, WrongTwin, testing::ValuesIn(twins()), [](const auto& info) {
-  std::string name = info.param.golden;
+INSTANTIATE_TEST_SUITE_P(Twins, WrongTwin, testing::ValuesIn(twins()), [](const auto& twin) {
+  std::string name = twin.param.golden;
   std::ranges::replace_if(name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 });

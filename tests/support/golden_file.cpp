@@ -35,9 +35,9 @@ GoldenArray read_floats(hid_t file, const char* name) {
   return array;
 }
 
-std::int64_t read_attribute(hid_t file, const char* name) {
-  if (H5Aexists(file, name) <= 0) return -1;
-  const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
+std::int64_t read_attribute(hid_t file, const char* dataset, const char* name) {
+  const hid_t attribute = H5Aopen_by_name(file, dataset, name, H5P_DEFAULT, H5P_DEFAULT);
+  if (attribute < 0) throw std::runtime_error(std::string(dataset) + " has no attribute " + name);
   std::int64_t value = -1;
   H5Aread(attribute, H5T_NATIVE_INT64, &value);
   H5Aclose(attribute);
@@ -64,10 +64,10 @@ Golden read_golden(const std::string& name) {
   if (has(file, "greedy")) {
     golden.greedy = read_array<std::int32_t>(file, "greedy", H5T_NATIVE_INT32, shape);
     golden.greedy_length = shape.at(1);
+    golden.prompt_tokens = read_attribute(file, "greedy", "prompt_tokens");
   }
-  golden.prompt_tokens = read_attribute(file, "prompt_tokens");
-  golden.recurrent_after = read_attribute(file, "recurrent_after");
   if (has(file, "recurrent_own_log_probabilities")) {
+    golden.recurrent_after = read_attribute(file, "recurrent_own_log_probabilities", "recurrent_after");
     golden.recurrent_own = read_floats(file, "recurrent_own_log_probabilities");
     golden.recurrent_previous_pass = read_floats(file, "recurrent_previous_pass_log_probabilities");
   }
