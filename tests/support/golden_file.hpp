@@ -23,6 +23,8 @@ struct Golden {
   GoldenArray recurrent_own, recurrent_previous_pass;  ///< [B, T, V]; empty where the case has none
 };
 
+/// The folder of the golden files: STAGFORMER_GOLDEN of the environment, else tests/golden.
+std::string golden_folder();
 /// Path of the checkpoint and of the golden file of a case; twins: "twins/NAME".
 std::string golden_checkpoint(const std::string& name);
 Golden read_golden(const std::string& name);
