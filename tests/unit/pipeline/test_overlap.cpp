@@ -113,5 +113,26 @@ TEST(Overlap, TheSequentialScheduleCostsAllSections) {
   });
 }
 
+/// Chunks of a prompt: while a section works on chunk c, the one before works on chunk c + 1.
+TEST(Overlap, SectionsWorkOnNeighbouringChunksOfAPrompt) {
+  const Golden golden = read_golden("sections4");
+  const CheckpointIndex index = read_checkpoint_index(golden_checkpoint("sections4"));
+  // Any ids will do: two sequences of the file, one behind the other.
+  const std::vector<std::int32_t> tokens(golden.tokens.begin(), golden.tokens.begin() + 2 * kSteps);
+  EngineRun run;
+  run.pass_rows = 2;
+  run.lookahead = true;
+  run.trace_spans = 4096;
+  for (int s = 0; s < kSections; ++s) run.delays.push_back({s, kPause});
+  for_each_rank(kSections, [&](Transport& transport) {
+    transport.set_yield(true);
+    const EngineResult result = run_engine(transport, index, tokens, spread_targets(tokens, 272), run);
+    const Timeline timeline(transport, result.spans);
+    const double seconds = timeline.section(kSections - 1, kSteps - 1).end_s - timeline.section(0, 0).begin_s;
+    EXPECT_GE(seconds, (kSteps + kSections - 1) * kPause);
+    EXPECT_LT(seconds, 2 * kSteps * kPause) << "one after another it would take " << kSteps * kSections * kPause;
+  });
+}
+
 }  // namespace
 }  // namespace stagformer::test
