@@ -1,4 +1,5 @@
-// Running a model inside a program: one process hosts all sections. (Over MPI, start the program `stagformer`.)
+// Running a model inside a program: one process hosts all sections. (Over MPI, start the program
+// `stagformer`.)
 #pragma once
 
 #include <cstdint>
@@ -13,14 +14,14 @@ namespace stagformer {
 
 struct LoadOptions {
   int threads = 1;
-  bool verify = true;              ///< compare the checkpoint's checksums
-  std::int64_t context = 0;        ///< positions a sequence may have; 0 = the model's maximum
-  std::int64_t chunk = 64;         ///< prompt positions that go through a section at once
+  bool verify = true;        ///< compare the checkpoint's checksums
+  std::int64_t context = 0;  ///< positions a sequence may have; 0 = the model's maximum
+  std::int64_t chunk = 64;   ///< prompt positions that go through a section at once
 };
 
 struct GenerateOptions {
   std::int64_t max_tokens = 128;
-  float temperature = 0;  ///< 0 = greedy
+  float temperature = 0;   ///< 0 = greedy
   std::int64_t top_k = 0;  ///< 0 = off
   float top_p = 1;         ///< 1 = off
   float min_p = 0;         ///< 0 = off
@@ -47,8 +48,9 @@ class Model {
   const ModelConfig& config() const;
   std::vector<std::int32_t> tokenize(const std::string& text) const;
 
-  /// Goes on from the prompt (BOS is added where the configuration says so). `on_text` is given new text as it comes.
-  /// Throws InputError where prompt and max_tokens exceed the context, NumericError for values that are not finite.
+  /// Goes on from the prompt (BOS is added where the configuration says so). `on_text` is given new text as
+  /// it comes. Throws InputError where prompt and max_tokens exceed the context, NumericError for values that
+  /// are not finite.
   Generation generate(const std::string& prompt, const GenerateOptions& options = {},
                       const std::function<void(const std::string&)>& on_text = {});
 

@@ -40,7 +40,8 @@ struct Model::Parts {
   GenerationRequest request(const std::string& prompt, const GenerateOptions& wanted) const {
     GenerationRequest request;
     const ModelConfig& config = index.config;
-    if (config.add_bos && config.bos_token_id) request.prompt.push_back(static_cast<std::int32_t>(*config.bos_token_id));
+    if (config.add_bos && config.bos_token_id)
+      request.prompt.push_back(static_cast<std::int32_t>(*config.bos_token_id));
     for (const std::int32_t id : tokenizer->encode(prompt)) request.prompt.push_back(id);
     if (request.prompt.empty()) throw InputError("the prompt has no tokens");
     if (static_cast<std::int64_t>(request.prompt.size()) + wanted.max_tokens > options.context)
@@ -72,9 +73,13 @@ Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
-const ModelConfig& Model::config() const { return parts_->index.config; }
+const ModelConfig& Model::config() const {
+  return parts_->index.config;
+}
 
-std::vector<std::int32_t> Model::tokenize(const std::string& text) const { return parts_->tokenizer->encode(text); }
+std::vector<std::int32_t> Model::tokenize(const std::string& text) const {
+  return parts_->tokenizer->encode(text);
+}
 
 Generation Model::generate(const std::string& prompt, const GenerateOptions& options,
                            const std::function<void(const std::string&)>& on_text) {

@@ -28,7 +28,9 @@ std::vector<T> read_array(hid_t file, const char* name, hid_t type, std::vector<
   return values;
 }
 
-bool has(hid_t file, const char* name) { return H5Lexists(file, name, H5P_DEFAULT) > 0; }
+bool has(hid_t file, const char* name) {
+  return H5Lexists(file, name, H5P_DEFAULT) > 0;
+}
 
 GoldenArray read_floats(hid_t file, const char* name) {
   GoldenArray array;
@@ -52,7 +54,9 @@ std::string golden_folder() {
   return given ? given : STAGFORMER_GOLDEN_DIR;
 }
 
-std::string golden_checkpoint(const std::string& name) { return golden_folder() + "/" + name + ".h5"; }
+std::string golden_checkpoint(const std::string& name) {
+  return golden_folder() + "/" + name + ".h5";
+}
 
 Golden read_golden(const std::string& name) {
   const std::string path = golden_folder() + "/" + name + ".golden.h5";

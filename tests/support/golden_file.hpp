@@ -14,11 +14,11 @@ struct GoldenArray {
 };
 
 struct Golden {
-  std::int64_t batch = 0, length = 0;   ///< B, T
-  std::vector<std::int32_t> tokens;     ///< [B, T]
-  GoldenArray section_outputs;          ///< [p, B, T, d]
-  GoldenArray log_probabilities;        ///< [B, T, V]
-  std::vector<std::int32_t> greedy;     ///< [B, n]
+  std::int64_t batch = 0, length = 0;  ///< B, T
+  std::vector<std::int32_t> tokens;    ///< [B, T]
+  GoldenArray section_outputs;         ///< [p, B, T, d]
+  GoldenArray log_probabilities;       ///< [B, T, V]
+  std::vector<std::int32_t> greedy;    ///< [B, n]
   std::int64_t greedy_length = 0, prompt_tokens = 0, recurrent_after = -1;
   GoldenArray recurrent_own, recurrent_previous_pass;  ///< [B, T, V]; empty where the case has none
 };

@@ -1,5 +1,5 @@
-// Sections work at the same time: with a pause put into sections, the timeline shows who waited for whom, and that a step's
-// critical path holds one section, not all of them.
+// Sections work at the same time: with a pause put into sections, the timeline shows who waited for whom, and
+// that a step's critical path holds one section, not all of them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -87,7 +87,8 @@ TEST(Overlap, NobodyWaitsForAPausingSectionBeforeItsOwnWork) {
         const double ahead = timeline.median([&](std::int64_t pass) {
           return timeline.section(slow, pass).end_s - timeline.section(s, pass).end_s;
         });
-        EXPECT_GT(ahead, kPause / 2) << "section " << s << " did not finish while section " << slow << " paused";
+        EXPECT_GT(ahead, kPause / 2) << "section " << s << " did not finish while section " << slow
+                                     << " paused";
       }
       EXPECT_GE(timeline.step_seconds(), kPause);
       EXPECT_LT(timeline.step_seconds(), 2 * kPause);
@@ -109,7 +110,8 @@ TEST(Overlap, TheSequentialScheduleCostsAllSections) {
   for (int s = 0; s < kSections; ++s) delays.push_back({s, kPause});
   decode(Schedule::sequential, delays, [](const Timeline& timeline) {
     EXPECT_GE(timeline.step_seconds(), kSections * kPause);
-    for (int s = 1; s < kSections; ++s) EXPECT_GT(timeline.idle_before(s), (s - 0.5) * kPause) << "section " << s;
+    for (int s = 1; s < kSections; ++s)
+      EXPECT_GT(timeline.idle_before(s), (s - 0.5) * kPause) << "section " << s;
   });
 }
 
@@ -130,7 +132,8 @@ TEST(Overlap, SectionsWorkOnNeighbouringChunksOfAPrompt) {
     const Timeline timeline(transport, result.spans);
     const double seconds = timeline.section(kSections - 1, kSteps - 1).end_s - timeline.section(0, 0).begin_s;
     EXPECT_GE(seconds, (kSteps + kSections - 1) * kPause);
-    EXPECT_LT(seconds, 2 * kSteps * kPause) << "one after another it would take " << kSteps * kSections * kPause;
+    EXPECT_LT(seconds, 2 * kSteps * kPause)
+        << "one after another it would take " << kSteps * kSections * kPause;
   });
 }
 
