@@ -21,7 +21,8 @@ class FlagAdder final : public SettingsVisitor {
   explicit FlagAdder(CLI::App& app) : app_(app) {}
 
   void text(const char* name, std::optional<std::string>& value, const char* help, bool required) override {
-    app_.add_option(flag_of(name), value, std::string(help) + (required ? " (required)" : ""))->type_name("TEXT");
+    app_.add_option(flag_of(name), value, std::string(help) + (required ? " (required)" : ""))
+        ->type_name("TEXT");
   }
   void choice(const char* name, std::string& value, const Choices& choices, const char* help) override {
     app_.add_option(flag_of(name), value, help)
@@ -31,16 +32,24 @@ class FlagAdder final : public SettingsVisitor {
   }
   void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most,
                const char* help) override {
-    app_.add_option(flag_of(name), value, help)->check(CLI::Range(least, most))->capture_default_str()->type_name("N");
+    app_.add_option(flag_of(name), value, help)
+        ->check(CLI::Range(least, most))
+        ->capture_default_str()
+        ->type_name("N");
   }
   void integer(const char* name, std::optional<std::int64_t>& value, std::int64_t least, std::int64_t most,
                const char* help) override {
     app_.add_option(flag_of(name), value, help)->check(CLI::Range(least, most))->type_name("N");
   }
   void number(const char* name, double& value, double least, double most, const char* help) override {
-    app_.add_option(flag_of(name), value, help)->check(CLI::Range(least, most))->capture_default_str()->type_name("X");
+    app_.add_option(flag_of(name), value, help)
+        ->check(CLI::Range(least, most))
+        ->capture_default_str()
+        ->type_name("X");
   }
-  void flag(const char* name, bool& value, const char* help) override { app_.add_flag(flag_of(name), value, help); }
+  void flag(const char* name, bool& value, const char* help) override {
+    app_.add_flag(flag_of(name), value, help);
+  }
   void list(const char* name, std::vector<std::string>& values, const char* help) override {
     app_.add_option(flag_of(name), values, help)->type_name("TEXT")->allow_extra_args(false);
   }
@@ -53,7 +62,8 @@ class FlagAdder final : public SettingsVisitor {
 /// Takes values from a lookup (environment or file) for the fields whose flag was not given.
 class SourceReader : public SettingsVisitor {
  public:
-  SourceReader(std::set<std::string>& filled, std::string source) : filled_(filled), source_(std::move(source)) {}
+  SourceReader(std::set<std::string>& filled, std::string source)
+      : filled_(filled), source_(std::move(source)) {}
 
   void text(const char* name, std::optional<std::string>& value, const char*, bool) override {
     if (const auto found = take(name)) value = string_of(name, *found);
@@ -66,7 +76,8 @@ class SourceReader : public SettingsVisitor {
       if (value == choice) return;
     fail(name, "unknown value '" + value + "'");
   }
-  void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most, const char*) override {
+  void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most,
+               const char*) override {
     if (const auto found = take(name)) value = integer_of(name, *found, least, most);
   }
   void integer(const char* name, std::optional<std::int64_t>& value, std::int64_t least, std::int64_t most,
@@ -117,7 +128,8 @@ class SourceReader : public SettingsVisitor {
   std::int64_t integer_of(const char* name, const json& value, std::int64_t least, std::int64_t most) const {
     if (!value.is_number_integer()) fail(name, "needs a whole number");
     const auto number = value.get<std::int64_t>();
-    if (number < least || number > most) fail(name, std::to_string(number) + " is not " + range_text(least, most));
+    if (number < least || number > most)
+      fail(name, std::to_string(number) + " is not " + range_text(least, most));
     return number;
   }
 
@@ -142,7 +154,8 @@ class EnvironmentReader final : public SourceReader {
 
 class FileReader final : public SourceReader {
  public:
-  FileReader(std::set<std::string>& filled, const std::string& path) : SourceReader(filled, path), path_(path) {
+  FileReader(std::set<std::string>& filled, const std::string& path)
+      : SourceReader(filled, path), path_(path) {
     std::ifstream in(path);
     if (!in) throw UsageError("--settings: cannot open " + path);
     settings_ = json::parse(in, nullptr, false);
@@ -184,7 +197,9 @@ class Recorder final : public SettingsVisitor {
   void text(const char* name, std::optional<std::string>& value, const char*, bool) override {
     record[name] = value ? json(*value) : json();
   }
-  void choice(const char* name, std::string& value, const Choices&, const char*) override { record[name] = value; }
+  void choice(const char* name, std::string& value, const Choices&, const char*) override {
+    record[name] = value;
+  }
   void integer(const char* name, std::int64_t& value, std::int64_t, std::int64_t, const char*) override {
     record[name] = value;
   }
@@ -194,7 +209,9 @@ class Recorder final : public SettingsVisitor {
   }
   void number(const char* name, double& value, double, double, const char*) override { record[name] = value; }
   void flag(const char* name, bool& value, const char*) override { record[name] = value; }
-  void list(const char* name, std::vector<std::string>& values, const char*) override { record[name] = values; }
+  void list(const char* name, std::vector<std::string>& values, const char*) override {
+    record[name] = values;
+  }
 };
 
 }  // namespace

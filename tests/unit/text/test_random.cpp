@@ -22,11 +22,18 @@ TEST(Philox, GivesTheKnownAnswers) {
 
 TEST(UniformSource, ChunksGiveTheSameBitsAsSingleDraws) {
   const UniformSource source({7, 3, 1000});
-  double u[UniformSource::kChunk];
-  for (const std::int32_t first : {0, 16, 4096, 2147483632}) {
-    source.fill_chunk(first, u);
-    for (int i = 0; i < UniformSource::kChunk; ++i)
-      EXPECT_EQ(u[i], source.uniform(first + i)) << first << ' ' << i;
+  for (const std::int32_t first : {0, 2, 16, 4096, 2147483632}) {
+    const UniformChunk chunk = source.chunk(first);
+    std::uint32_t largest = 0;
+    for (int i = 0; i < UniformChunk::kSize; ++i) {
+      const double u = chunk.uniform(i);
+      EXPECT_EQ(u, source.uniform(first + i)) << first << ' ' << i;
+      EXPECT_GE(u, chunk.upper(i) * 0x1p-32);
+      EXPECT_LT(u, (chunk.upper(i) + 1.0) * 0x1p-32);
+      largest = std::max(largest, chunk.upper(i));
+    }
+    EXPECT_TRUE(chunk.any_from(largest));
+    EXPECT_FALSE(chunk.any_from(largest + 1));
   }
 }
 
