@@ -53,7 +53,7 @@ class EvalCommand final : public Command {
   void check() const override {
     if (settings_.recurrent_after && settings_.run.decode != "recurrent")
       throw UsageError("--recurrent-after goes with --decode recurrent");
-    (void)settings_.run.engine_options();
+    settings_.run.check();
   }
 
   ExitCode run(const MpiSession* session, const std::string& command_line) override {

@@ -83,7 +83,7 @@ class GenerateCommand final : public Command {
     for (const std::string& stop : settings_.stop)
       if (stop.empty()) throw UsageError("--stop must not be empty");
     check_sampling(defaults().sampling);
-    (void)settings_.run.engine_options();
+    settings_.run.check();
   }
 
   ExitCode run(const MpiSession* session, const std::string& command_line) override {
