@@ -68,8 +68,8 @@ std::optional<std::pair<int, Bytes>> LocalMailbox::take_post(int tag) {
   const std::lock_guard lock(mutex_);
   auto& waiting = posts_[tag];
   const auto ready =
-      std::find_if(waiting.begin(), waiting.end(), [now](const Post& p) { return p.arrives <= now; });
-  if (ready == waiting.end()) return std::nullopt;
+      std::ranges::min_element(waiting, {}, &Post::arrives);  // the first of those that arrive together
+  if (ready == waiting.end() || ready->arrives > now) return std::nullopt;
   std::pair<int, Bytes> taken(ready->from, std::move(ready->bytes));
   ready->untaken->fetch_sub(1, std::memory_order_release);
   waiting.erase(ready);
