@@ -10,12 +10,21 @@ namespace stagformer::internal {
 
 void LocalMailbox::put(int from, int tag, std::span<const std::byte> bytes, Clock::time_point arrives,
                        std::shared_ptr<LocalRequest> send) {
-  Bytes copy(bytes.begin(), bytes.end());
+  Message message{.copy = {}, .bytes = bytes, .arrives = arrives, .send = std::move(send)};
+  if (!message.send) {
+    message.copy.assign(bytes.begin(), bytes.end());
+    message.bytes = message.copy;  // moving the message keeps the copy where it is
+  }
   const std::lock_guard lock(mutex_);
-  Lane& lane = lanes_[{from, tag}];
-  lane.last_arrival = std::max(lane.last_arrival, arrives);  // never before an earlier message
-  lane.messages.push_back({std::move(copy), lane.last_arrival, std::move(send)});
+  lanes_[{from, tag}].messages.push_back(std::move(message));
   undelivered_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void LocalMailbox::cancel_send(int from, int tag, const LocalRequest* send) {
+  const std::lock_guard lock(mutex_);
+  const auto taken_back = std::erase_if(
+      lanes_[{from, tag}].messages, [send](const Message& waiting) { return waiting.send.get() == send; });
+  undelivered_.fetch_sub(static_cast<int>(taken_back), std::memory_order_relaxed);
 }
 
 void LocalMailbox::put_post(int from, int tag, Bytes bytes, Clock::time_point arrives,

@@ -106,6 +106,24 @@ TEST(LocalTransport, AReleasedReceiveIsNeverWritten) {
   EXPECT_EQ(second[0], std::byte{9});
 }
 
+TEST(LocalTransport, ARendezvousSendIsReadWhenItIsTakenAndNeverAfterItsRelease) {
+  Pair ranks({.rendezvous = true});
+  Bytes kept(1, std::byte{1}), in(1);
+  {
+    const Bytes gone(1, std::byte{2});
+    const auto released = ranks.a->make_send(gone, 1, 0);
+    ranks.a->start_send(released, 1);
+    ranks.a->release(released);
+  }
+  const auto send = ranks.a->make_send(kept, 1, 0);
+  ranks.a->start_send(send, 1);
+  kept[0] = std::byte{3};
+  const auto receive = ranks.b->make_receive(in, 0, 0);
+  ranks.b->start_receive(receive);
+  EXPECT_TRUE(ranks.b->test(receive));
+  EXPECT_EQ(in[0], std::byte{3});
+}
+
 TEST(LocalTransport, SendingARequestInFlightIsAnInternalError) {
   Pair ranks({.rendezvous = true});
   const Bytes out(1);
