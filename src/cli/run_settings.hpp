@@ -1,0 +1,38 @@
+// The settings that all subcommands share which run a model.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/settings.hpp"
+#include "pipeline/options.hpp"
+
+namespace stagformer::internal {
+
+struct RunSettings {
+  std::optional<std::string> checkpoint;
+  std::string schedule = "staggered";
+  std::string decode = "exact";
+  std::string head = "auto";
+  std::string kernels = "native";
+  std::optional<std::int64_t> threads;
+  std::optional<std::int64_t> replicas;
+  std::int64_t batch = 8;
+  std::int64_t chunk = 64;
+  std::optional<std::string> memory_limit;
+  bool no_verify = false;
+  std::optional<std::string> json;
+  std::optional<std::string> trace;
+  double stall_timeout = 300;
+  std::string log_level = "info";
+  std::vector<std::string> delay_section;
+
+  void visit(SettingsVisitor& visitor);
+
+  /// What the engine needs of these, still without slots and context. Throws UsageError.
+  EngineOptions engine_options() const;
+};
+
+}  // namespace stagformer::internal
