@@ -20,11 +20,14 @@ void LocalMailbox::put(int from, int tag, std::span<const std::byte> bytes, Cloc
   undelivered_.fetch_add(1, std::memory_order_relaxed);
 }
 
-void LocalMailbox::cancel_send(int from, int tag, const LocalRequest* send) {
+void LocalMailbox::detach_send(int from, int tag, const LocalRequest* send) {
   const std::lock_guard lock(mutex_);
-  const auto taken_back = std::erase_if(
-      lanes_[{from, tag}].messages, [send](const Message& waiting) { return waiting.send.get() == send; });
-  undelivered_.fetch_sub(static_cast<int>(taken_back), std::memory_order_relaxed);
+  for (Message& waiting : lanes_[{from, tag}].messages) {
+    if (waiting.send.get() != send) continue;
+    waiting.copy.assign(waiting.bytes.begin(), waiting.bytes.end());
+    waiting.bytes = waiting.copy;
+    waiting.send.reset();
+  }
 }
 
 void LocalMailbox::put_post(int from, int tag, Bytes bytes, Clock::time_point arrives,

@@ -23,7 +23,7 @@ struct LocalRequest {
   std::size_t received = 0;     ///< receives only, valid once done
 };
 
-/// One rank's mailbox. put(), put_post() and cancel_send() are called by the senders' threads, everything
+/// One rank's mailbox. put(), put_post() and detach_send() are called by the senders' threads, everything
 /// else by the owner's. Messages of one sender and tag are taken in the order of their sending, whatever
 /// their delays.
 class LocalMailbox {
@@ -35,8 +35,8 @@ class LocalMailbox {
   /// early is found.
   void put(int from, int tag, std::span<const std::byte> bytes, Clock::time_point arrives,
            std::shared_ptr<LocalRequest> send);
-  /// Takes back what no receive has taken.
-  void cancel_send(int from, int tag, const LocalRequest* send);
+  /// The sender's buffer goes away: copies what no receive has taken yet.
+  void detach_send(int from, int tag, const LocalRequest* send);
   void put_post(int from, int tag, Bytes bytes, Clock::time_point arrives,
                 std::shared_ptr<std::atomic<int>> untaken);
 

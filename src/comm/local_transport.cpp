@@ -192,7 +192,7 @@ void LocalTransport::release(Request request) {
   if (!released.is_send)
     mine().cancel_receive(released.peer, released.tag, released.state.get());
   else if (!released.state->done.load(std::memory_order_acquire))
-    of(released.peer).cancel_send(rank_, released.tag, released.state.get());
+    of(released.peer).detach_send(rank_, released.tag, released.state.get());
   released.state.reset();
   free_.push_back(request);
 }
