@@ -91,12 +91,22 @@ class Program {
     } catch (const CLI::CallForVersion& version) {
       parsed.output = std::string(version.what()) + "\n";
     } catch (const CLI::ParseError& error) {
-      parsed.error = error.what();
+      parsed.error = app.get_subcommands().empty() ? subcommand_error(argc, argv) : "";
+      if (parsed.error.empty()) parsed.error = error.what();
     } catch (const Error& error) {
       parsed.error = error.what();
     }
     if (!parsed.error.empty()) parsed.command = nullptr;
     return parsed;
+  }
+
+  /// What is wrong where no subcommand was recognised: none is there, or one that does not exist. Else empty.
+  std::string subcommand_error(int argc, char** argv) const {
+    std::string known;
+    for (const auto& command : commands_) known += (known.empty() ? "" : ", ") + std::string(command->name());
+    if (argc < 2) return "a subcommand is required: " + known;
+    if (argv[1][0] == '-') return {};
+    return "unknown subcommand '" + std::string(argv[1]) + "' (known: " + known + ")";
   }
 
   ExitCode run_parsed(const Parsed& parsed, const MpiSession* session) {
