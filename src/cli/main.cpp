@@ -97,7 +97,8 @@ class Program {
     } catch (const CLI::CallForVersion& version) {
       parsed.output = std::string(version.what()) + "\n";
     } catch (const CLI::ParseError& error) {
-      parsed.error = error.what();
+      parsed.error = app.get_subcommands().empty() ? subcommand_error(argc, argv) : "";
+      if (parsed.error.empty()) parsed.error = error.what();
     } catch (const std::exception& error) {
       parsed.error = error.what();
     }
@@ -105,6 +106,15 @@ class Program {
     parsed.command = nullptr;
     parsed.error += parsed.error.ends_with('.') ? " See stagformer --help" : "; see stagformer --help";
     return parsed;
+  }
+
+  /// What is wrong where no subcommand was recognised: none is there, or one that does not exist. Else empty.
+  std::string subcommand_error(int argc, char** argv) const {
+    std::string known;
+    for (const auto& command : commands_) known += (known.empty() ? "" : ", ") + std::string(command->name());
+    if (argc < 2) return "a subcommand is required: " + known;
+    if (argv[1][0] == '-') return {};
+    return "unknown subcommand '" + std::string(argv[1]) + "' (known: " + known + ")";
   }
 
   ExitCode run_parsed(const Parsed& parsed, const MpiSession* session) {
@@ -143,7 +153,8 @@ class Program {
     MpiSession::abort(static_cast<int>(failure.code));
   }
 
-  /// Collective: a command line that is wrong on any rank is an error of all, and all must have the same subcommand.
+  /// Collective: a command line that is wrong on any rank is an error of all, and all must have the same
+  /// subcommand.
   static void check_same_command(Transport& world, const Parsed& parsed) {
     agree(world, [&] {
       if (!parsed.error.empty()) throw UsageError(parsed.error);
@@ -161,8 +172,8 @@ class Program {
     return static_cast<ExitCode>(answer[0]);
   }
 
-  /// Several ranks may fail over the same thing at the same time. The lowest one speaks and ends the job; the others see
-  /// that as a signal while they wait for their turn. False: another one has spoken.
+  /// Several ranks may fail over the same thing at the same time. The lowest one speaks and ends the job; the
+  /// others see that as a signal while they wait for their turn. False: another one has spoken.
   static bool is_first_to_speak(int rank) {
     const int before = signals_received();
     const double turn = now_seconds() + 0.05 * (1 + std::min(rank, 40));

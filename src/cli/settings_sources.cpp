@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <set>
+#include <sstream>
 
 #include "cli/files.hpp"
 #include "stagformer/error.hpp"
@@ -16,6 +17,41 @@ std::string range_text(std::int64_t least, std::int64_t most) {
   return "from " + std::to_string(least) + " to " + std::to_string(most);
 }
 
+std::string range_text(double least, double most) {
+  std::ostringstream text;
+  text << "from " << least << " to " << most;
+  return text.str();
+}
+
+std::string joined(const SettingsVisitor::Choices& choices, const char* separator) {
+  std::string text;
+  for (const char* choice : choices) text += (text.empty() ? "" : separator) + std::string(choice);
+  return text;
+}
+
+/// Checks a flag's text; says nothing in the help, where the ranges would drown the meaning.
+template <typename Number>
+CLI::Validator in_range(Number least, Number most) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        Number value{};
+        if (!CLI::detail::lexical_cast(text, value)) return "'" + text + "' is no number";
+        if (value >= least && value <= most) return std::string();
+        return "'" + text + "' is not " + range_text(least, most);
+      },
+      "");
+}
+
+CLI::Validator one_of(const SettingsVisitor::Choices& choices) {
+  return CLI::Validator(
+      [choices](const std::string& text) {
+        for (const char* choice : choices)
+          if (text == choice) return std::string();
+        return "'" + text + "' is none of " + joined(choices, ", ");
+      },
+      "");
+}
+
 class FlagAdder final : public SettingsVisitor {
  public:
   explicit FlagAdder(CLI::App& app) : app_(app) {}
@@ -26,24 +62,24 @@ class FlagAdder final : public SettingsVisitor {
   }
   void choice(const char* name, std::string& value, const Choices& choices, const char* help) override {
     app_.add_option(flag_of(name), value, help)
-        ->check(CLI::IsMember(std::vector<std::string>(choices.begin(), choices.end())))
+        ->check(one_of(choices))
         ->capture_default_str()
-        ->type_name("");
+        ->type_name(joined(choices, "|"));
   }
   void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most,
                const char* help) override {
     app_.add_option(flag_of(name), value, help)
-        ->check(CLI::Range(least, most))
+        ->check(in_range(least, most))
         ->capture_default_str()
         ->type_name("N");
   }
   void integer(const char* name, std::optional<std::int64_t>& value, std::int64_t least, std::int64_t most,
                const char* help) override {
-    app_.add_option(flag_of(name), value, help)->check(CLI::Range(least, most))->type_name("N");
+    app_.add_option(flag_of(name), value, help)->check(in_range(least, most))->type_name("N");
   }
   void number(const char* name, double& value, double least, double most, const char* help) override {
     app_.add_option(flag_of(name), value, help)
-        ->check(CLI::Range(least, most))
+        ->check(in_range(least, most))
         ->capture_default_str()
         ->type_name("X");
   }
