@@ -128,6 +128,7 @@ class Program {
   }
 
   ExitCode run_here(const Parsed& parsed, const MpiSession* session) {
+    if (parsed.command && !parsed.command->runs_a_model()) restore_default_signals();
     if (parsed.command) return parsed.command->run(session, command_line_);
     if (speaks_) write_stdout(parsed.output);
     return ExitCode::success;
