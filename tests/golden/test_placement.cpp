@@ -1,4 +1,5 @@
-// The promise: the same bits for every number of ranks, threads, chunk sizes, schedules, head modes and message timings.
+// The promise: the same bits for every number of ranks, threads, chunk sizes, schedules, head modes and
+// message timings.
 #include <gtest/gtest.h>
 
 #include "support/engine_harness.hpp"
@@ -20,7 +21,8 @@ class Placement : public testing::TestWithParam<std::string> {
     after_ = golden.recurrent_after;
   }
 
-  /// Runs on `ranks` ranks (threads, or those of the MPI world) and compares each rank's numbers with one rank's.
+  /// Runs on `ranks` ranks (threads, or those of the MPI world) and compares each rank's numbers with one
+  /// rank's.
   void expect_same(int ranks, const LocalOptions& options, const EngineRun& run, const std::string& what) {
     if (reference_.empty() || reference_decode_ != run.decode) {
       EngineRun plain;
@@ -38,8 +40,10 @@ class Placement : public testing::TestWithParam<std::string> {
           for (std::size_t s = 0; s < result.section_outputs.size(); ++s)
             EXPECT_EQ(result.section_outputs[s],
                       expected.section_outputs[static_cast<std::size_t>(result.first_section) + s])
-                << what << ": hidden states of section " << result.first_section + static_cast<int>(s) << " differ";
-          EXPECT_EQ(result.log_probabilities, expected.log_probabilities) << what << ": log-probabilities differ";
+                << what << ": hidden states of section " << result.first_section + static_cast<int>(s)
+                << " differ";
+          EXPECT_EQ(result.log_probabilities, expected.log_probabilities)
+              << what << ": log-probabilities differ";
           EXPECT_EQ(result.chosen, expected.chosen) << what << ": choices differ";
         },
         options);
@@ -67,7 +71,8 @@ TEST_P(Placement, GivesTheSameBits) {
     run.pass_rows = 7;
     run.lookahead = true;
     run.threads = 2;
-    expect_same(ranks, shuffled, run, where + ", chunks of 7, two threads, put-off read-outs, shuffled messages");
+    expect_same(ranks, shuffled, run,
+                where + ", chunks of 7, two threads, put-off read-outs, shuffled messages");
     run = {};
     run.pass_rows = 1;
     expect_same(ranks, shuffled, run, where + ", step by step, shuffled messages");
@@ -89,7 +94,9 @@ TEST_P(Placement, GivesTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Placement, testing::ValuesIn(golden_cases()),
-                         [](const testing::TestParamInfo<std::string>& parameter) { return parameter.param; });
+                         [](const testing::TestParamInfo<std::string>& parameter) {
+                           return parameter.param;
+                         });
 
 }  // namespace
 }  // namespace stagformer::test

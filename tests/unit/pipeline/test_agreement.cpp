@@ -43,7 +43,8 @@ TEST(Agreement, DifferentValuesNameTheRankAndBothSides) {
       FAIL() << "no error";
     } catch (const AgreedError& error) {
       const std::string host = world.host_name();
-      EXPECT_EQ(error.what(), "rank 1 on " + host + " has another build than rank 0 on " + host + ": new against old");
+      EXPECT_EQ(error.what(),
+                "rank 1 on " + host + " has another build than rank 0 on " + host + ": new against old");
       EXPECT_EQ(error.code(), ExitCode::communication);
     }
   });

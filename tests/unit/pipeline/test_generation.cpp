@@ -28,7 +28,8 @@ struct Outcome {
   bool finished = true;
 };
 
-Outcome generate(const std::string& name, const std::vector<GenerationRequest>& requests, const Setting& setting) {
+Outcome generate(const std::string& name, const std::vector<GenerationRequest>& requests,
+                 const Setting& setting) {
   const CheckpointIndex index = read_checkpoint_index(golden_checkpoint(name));
   Outcome outcome;
   for_each_rank(setting.ranks, [&](Transport& transport) {
@@ -41,18 +42,21 @@ Outcome generate(const std::string& name, const std::vector<GenerationRequest>& 
     options.context = index.config.max_position_embeddings;
     const ThreadTeam team(1);
     TensorReader reader(index, true);
-    const RankModel model(index, rank_part(index.config, grid, transport.rank(), options.head), reader, team, {});
+    const RankModel model(index, rank_part(index.config, grid, transport.rank(), options.head), reader, team,
+                          {});
     Engine engine(transport, grid, model, options, team, 0, 0);
     const auto tokenizer = make_tokenizer("byte", {});
     Outcome mine;
     int step = 0;
     Generator::Events events;
-    events.on_text = [&](const GenerationRequest& request, const std::string& text, std::span<const std::int32_t>) {
+    events.on_text = [&](const GenerationRequest& request, const std::string& text,
+                         std::span<const std::int32_t>) {
       if (request.index == 0) mine.shown += text;
     };
     events.on_result = [&](GenerationResult&& result) { mine.results[result.index] = std::move(result); };
     events.should_stop = [&] {
-      return transport.rank() == transport.size() - 1 && setting.stop_at_step >= 0 && step++ >= setting.stop_at_step;
+      return transport.rank() == transport.size() - 1 && setting.stop_at_step >= 0 &&
+             step++ >= setting.stop_at_step;
     };
     Generator generator(engine, index.config, *tokenizer, options, events);
     mine.finished = generator.run(requests);

@@ -20,7 +20,8 @@ void expect_complete(const Grid& grid) {
       EXPECT_EQ(grid.rank_of_section(s), grid.rank_in_replica(rank));
     }
   }
-  for (const int count : hosts) ASSERT_EQ(count, 1) << grid.world << " ranks, " << grid.sections << " sections";
+  for (const int count : hosts)
+    ASSERT_EQ(count, 1) << grid.world << " ranks, " << grid.sections << " sections";
 }
 
 TEST(Grid, HostsEverySectionOnceWhereverASizeFits) {
@@ -30,7 +31,8 @@ TEST(Grid, HostsEverySectionOnceWhereverASizeFits) {
       if (fits)
         expect_complete(make_grid(world, sections));
       else
-        EXPECT_THROW(make_grid(world, sections), ConfigError) << world << " ranks, " << sections << " sections";
+        EXPECT_THROW(make_grid(world, sections), ConfigError)
+            << world << " ranks, " << sections << " sections";
     }
   expect_complete(make_grid(4096, 1024));
 }
@@ -51,7 +53,8 @@ TEST(Grid, RefusalListsTheSizesThatFit) {
     make_grid(5, 6);
     FAIL();
   } catch (const ConfigError& error) {
-    EXPECT_NE(std::string(error.what()).find("1, 2, 3, or a multiple of 6"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("1, 2, 3, or a multiple of 6"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -1,5 +1,5 @@
-// Sections work at the same time: with a pause put into sections, the timeline shows who waited for whom, and that a step's
-// critical path holds one section, not all of them.
+// Sections work at the same time: with a pause put into sections, the timeline shows who waited for whom, and
+// that a step's critical path holds one section, not all of them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,8 +15,8 @@ namespace {
 
 using namespace internal;
 
-constexpr int kSections = 4, kSteps = 16;
-constexpr double kPause = 0.03;
+constexpr int kSections = 4, kSteps = 12;
+constexpr double kPause = 0.05;
 
 /// Spans of all ranks by kind and pass; one host, one clock.
 class Timeline {
@@ -87,7 +87,8 @@ TEST(Overlap, NobodyWaitsForAPausingSectionBeforeItsOwnWork) {
         const double ahead = timeline.median([&](std::int64_t pass) {
           return timeline.section(slow, pass).end_s - timeline.section(s, pass).end_s;
         });
-        EXPECT_GT(ahead, kPause / 2) << "section " << s << " did not finish while section " << slow << " paused";
+        EXPECT_GT(ahead, kPause / 2) << "section " << s << " did not finish while section " << slow
+                                     << " paused";
       }
       EXPECT_GE(timeline.step_seconds(), kPause);
       EXPECT_LT(timeline.step_seconds(), 2 * kPause);
@@ -109,7 +110,30 @@ TEST(Overlap, TheSequentialScheduleCostsAllSections) {
   for (int s = 0; s < kSections; ++s) delays.push_back({s, kPause});
   decode(Schedule::sequential, delays, [](const Timeline& timeline) {
     EXPECT_GE(timeline.step_seconds(), kSections * kPause);
-    for (int s = 1; s < kSections; ++s) EXPECT_GT(timeline.idle_before(s), (s - 0.5) * kPause) << "section " << s;
+    for (int s = 1; s < kSections; ++s)
+      EXPECT_GT(timeline.idle_before(s), (s - 0.5) * kPause) << "section " << s;
+  });
+}
+
+/// Chunks of a prompt: while a section works on chunk c, the one before works on chunk c + 1.
+TEST(Overlap, SectionsWorkOnNeighbouringChunksOfAPrompt) {
+  const Golden golden = read_golden("sections4");
+  const CheckpointIndex index = read_checkpoint_index(golden_checkpoint("sections4"));
+  // Any ids will do: two sequences of the file, one behind the other.
+  const std::vector<std::int32_t> tokens(golden.tokens.begin(), golden.tokens.begin() + 2 * kSteps);
+  EngineRun run;
+  run.pass_rows = 2;
+  run.lookahead = true;
+  run.trace_spans = 4096;
+  for (int s = 0; s < kSections; ++s) run.delays.push_back({s, kPause});
+  for_each_rank(kSections, [&](Transport& transport) {
+    transport.set_yield(true);
+    const EngineResult result = run_engine(transport, index, tokens, spread_targets(tokens, 272), run);
+    const Timeline timeline(transport, result.spans);
+    const double seconds = timeline.section(kSections - 1, kSteps - 1).end_s - timeline.section(0, 0).begin_s;
+    EXPECT_GE(seconds, (kSteps + kSections - 1) * kPause);
+    EXPECT_LT(seconds, 2 * kSteps * kPause)
+        << "one after another it would take " << kSteps * kSections * kPause;
   });
 }
 
