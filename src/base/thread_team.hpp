@@ -13,7 +13,7 @@ namespace stagformer::internal {
 class ThreadTeam {
  public:
   /// Multiply-adds below which waking the other threads costs more than it saves.
-  static constexpr std::int64_t kSerialWork = 1 << 19;
+  static constexpr std::int64_t kSerialWork = 1 << 20;
 
   explicit ThreadTeam(int threads, std::int64_t serial_work = kSerialWork)
       : threads_(threads < 1 ? 1 : threads), serial_work_(serial_work) {}
