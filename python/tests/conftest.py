@@ -1,4 +1,4 @@
-"""Shared helpers: small configurations and models with weights large enough that mistakes show."""
+"""Shared by the tests: small configurations and models with weights large enough that mistakes show."""
 
 import pytest
 import torch

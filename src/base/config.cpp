@@ -47,7 +47,8 @@ Enum choice(const ObjectReader& object, const char* key, const Names<N>& names, 
 
 /// Hugging Face writes `rope_type`, older files `type`; both may stand together if they agree.
 std::string rope_type_of(const ObjectReader& object) {
-  const std::string type = object.text("type", ""), rope_type = object.text("rope_type", type.c_str());
+  const std::string type = object.text("type", "");
+  std::string rope_type = object.text("rope_type", type.c_str());
   if (rope_type.empty()) internal::bad_value("rope_scaling.rope_type", "is missing");
   if (!type.empty() && type != rope_type)
     internal::bad_value("rope_scaling.type",

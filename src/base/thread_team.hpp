@@ -12,15 +12,20 @@ namespace stagformer::internal {
 
 class ThreadTeam {
  public:
-  explicit ThreadTeam(int threads) : threads_(threads < 1 ? 1 : threads) {}
+  /// Multiply-adds below which waking the other threads costs more than it saves.
+  static constexpr std::int64_t kSerialWork = 1 << 20;
+
+  explicit ThreadTeam(int threads, std::int64_t serial_work = kSerialWork)
+      : threads_(threads < 1 ? 1 : threads), serial_work_(serial_work) {}
   int size() const { return threads_; }
 
   /// Calls body(begin, end) on disjoint ranges that cover [0, count), one range a thread. The first exception
   /// is rethrown.
+  /// `work`: multiply-adds of all pieces together; little work is done by the caller alone.
   template <typename Body>
-  void for_ranges(std::int64_t count, Body&& body) const {
+  void for_ranges(std::int64_t count, std::int64_t work, Body&& body) const {
     if (count <= 0) return;
-    if (threads_ == 1 || count == 1) return body(std::int64_t{0}, count);
+    if (threads_ == 1 || count == 1 || work < serial_work_) return body(std::int64_t{0}, count);
     std::exception_ptr failure;
     std::mutex failure_mutex;
 #pragma omp parallel num_threads(threads_)
@@ -39,6 +44,7 @@ class ThreadTeam {
 
  private:
   int threads_;
+  std::int64_t serial_work_;
 };
 
 }  // namespace stagformer::internal

@@ -18,8 +18,6 @@
 namespace stagformer::internal {
 namespace {
 
-constexpr std::int64_t kValuesWorthThreads = 1 << 20;
-
 class Converter {
  public:
   explicit Converter(const ConvertOptions& options)
@@ -85,11 +83,7 @@ std::vector<std::byte> Converter::requantized(const DatasetInfo& info, const Row
       quantize_row(to, info.columns(), row.data(), out.data() + r * to_bytes);
     }
   };
-  // Waking threads on a busy machine takes longer than a small matrix.
-  if (slice.count * info.columns() < kValuesWorthThreads)
-    convert_rows(0, slice.count);
-  else
-    team_.for_ranges(slice.count, convert_rows);
+  team_.for_ranges(slice.count, slice.count * info.columns(), convert_rows);
   return out;
 }
 

@@ -124,8 +124,7 @@ void ModelRun::read_index() {
       throw CheckpointError(index_.path + ": the checkpoint holds no tokenizer");
     tokenizer_ = make_tokenizer(index_.tokenizer_type, index_.tokenizer_model);
     if (settings_.decode == "recurrent" && !index_.config.recurrent_refusal().empty())
-      throw ConfigError("recurrent decoding is not possible with this model: " +
-                        index_.config.recurrent_refusal());
+      throw ConfigError(index_.config.recurrent_refusal());
     for (const SectionDelay& delay : settings_.engine_options().delays)
       if (delay.section >= index_.config.sections.count)
         throw UsageError("--delay-section: the model has no section " + std::to_string(delay.section));

@@ -28,6 +28,7 @@ class Condition {
  public:
   template <typename Done>
   requires(!std::is_same_v<std::remove_cvref_t<Done>, Condition> && std::is_invocable_r_v<bool, Done&>)
+      // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): the constraint keeps copies out
       Condition(Done&& done)  // implicit: a lambda is passed as it is
       : object_(const_cast<void*>(static_cast<const void*>(&done))),
         call_([](void* object) -> bool { return (*static_cast<std::remove_reference_t<Done>*>(object))(); }) {

@@ -32,7 +32,7 @@ void add_bias(const std::vector<float>& bias, std::int64_t rows, float* y, std::
 /// y = W x for all rows, panels dealt to the threads.
 void project(const Workshop& shop, const PackedMatrix& w, const float* x, std::int64_t x_stride,
              std::int64_t rows, float* y, std::int64_t y_stride) {
-  shop.team.for_ranges(w.panels(), [&](std::int64_t begin, std::int64_t end) {
+  shop.team.for_ranges(w.panels(), w.rows * w.columns * rows, [&](std::int64_t begin, std::int64_t end) {
     matmul(w, x, x_stride, rows, y, y_stride, begin, end);
   });
 }
@@ -41,7 +41,7 @@ void normalize(const Workshop& shop, const float* x, std::int64_t x_stride, cons
                std::int64_t rows, float* out, std::int64_t out_stride) {
   const auto d = static_cast<std::int64_t>(weight.size());
   const auto eps = static_cast<float>(shop.config.rms_norm_eps);
-  shop.team.for_ranges(rows, [&](std::int64_t begin, std::int64_t end) {
+  shop.team.for_ranges(rows, rows * d, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b)
       rms_norm(x + b * x_stride, weight.data(), d, eps, out + b * out_stride);
   });
@@ -82,8 +82,10 @@ void attend_rows(const Workshop& shop, SectionScratch& scratch, std::span<const 
   const std::int64_t heads = shop.config.num_attention_heads, a = shop.config.head_dim;
   const std::int64_t group = heads / shop.config.num_key_value_heads;
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a)));
+  std::int64_t work = 0;  // a product with the keys and one with the values
+  for (const Row& row : rows) work += 2 * heads * a * (range(row).end - range(row).begin);
   shop.team.for_ranges(
-      static_cast<std::int64_t>(rows.size()) * heads, [&](std::int64_t begin, std::int64_t end) {
+      static_cast<std::int64_t>(rows.size()) * heads, work, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t item = begin; item < end; ++item) {
           const std::int64_t b = item / heads, head = item % heads;
           const Row& row = rows[static_cast<std::size_t>(b)];

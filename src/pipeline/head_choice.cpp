@@ -70,7 +70,7 @@ double measure_head_s(NumberFormat format, std::int64_t vocab_size, std::int64_t
   std::vector<double> times;
   for (int i = 0; i < 7; ++i) {
     const double begin = now_seconds();
-    team.for_ranges(panels, [&](std::int64_t first, std::int64_t end) {
+    team.for_ranges(panels, matrix.rows * hidden_size, [&](std::int64_t first, std::int64_t end) {
       matmul(matrix, x.data(), hidden_size, 1, y.data(), panels * kPanelRows, first, end);
     });
     times.push_back(now_seconds() - begin);

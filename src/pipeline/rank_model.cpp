@@ -127,7 +127,7 @@ class RankModel::Loader {
     matrix.data = to;
     used_ += packed_bytes(data.format, rows, data.shape[1]);
     STAG_CHECK(used_ <= static_cast<std::int64_t>(model_.arena_.bytes()), used_, model_.arena_.bytes());
-    team_.for_ranges(matrix.panels(), [&](std::int64_t begin, std::int64_t end) {
+    team_.for_ranges(matrix.panels(), rows * data.shape[1], [&](std::int64_t begin, std::int64_t end) {
       pack_panels(data.format, rows, data.shape[1], stored, begin, end, to);
     });
     return matrix;

@@ -114,7 +114,8 @@ const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::
 void ReadOut::compute_logits(std::size_t rows, const float* z) {
   const PhaseScope phase(clock_, Phase::head);
   const PackedMatrix& head = model_.head();
-  team_.for_ranges(head.panels(), [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t work = head.rows * head.columns * static_cast<std::int64_t>(rows);
+  team_.for_ranges(head.panels(), work, [&](std::int64_t begin, std::int64_t end) {
     matmul(head, z, config_.hidden_size, static_cast<std::int64_t>(rows), logits_.data(), logits_stride_,
            begin, end);
   });
@@ -148,7 +149,8 @@ void ReadOut::write_row(const ReadoutRow& readout, std::size_t row, const Record
 void ReadOut::write_records(std::span<const ReadoutRow> readouts, const RecordLayout& layout,
                             std::byte* message) {
   const std::size_t bytes = row_bytes(layout);
-  team_.for_ranges(static_cast<std::int64_t>(readouts.size()), [&](std::int64_t begin, std::int64_t end) {
+  const auto count = static_cast<std::int64_t>(readouts.size());
+  team_.for_ranges(count, count * model_.part().slice.rows(), [&](std::int64_t begin, std::int64_t end) {
     for (auto row = static_cast<std::size_t>(begin); row < static_cast<std::size_t>(end); ++row)
       write_row(readouts[row], row, layout, message + row * bytes);
   });

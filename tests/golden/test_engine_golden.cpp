@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "kernels/kernels.hpp"
 #include "support/compare.hpp"
 #include "support/engine_harness.hpp"
 #include "support/golden_file.hpp"
@@ -123,6 +124,23 @@ std::string case_name(const testing::TestParamInfo<std::string>& parameter) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, EngineGolden, testing::ValuesIn(golden_cases()), case_name);
+
+/// --kernels blas, the cross-check: other bits, the same numbers.
+TEST(EngineGoldenBlas, AgreesTooWithOtherBits) {
+  use_matmul_kernels(MatmulKernels::blas);
+  for (const char* name : {"separate2", "sections3_linear", "format_q4_0", "untied"}) {
+    const Golden golden = read_golden(name);
+    const CheckpointIndex index = read_checkpoint_index(golden_checkpoint(name));
+    const GoldenSequence expected(golden, 0);
+    const auto targets = spread_targets(expected.tokens, index.config.vocab_size);
+    const auto results = run_engine_locally(1, {}, index, expected.tokens, targets, {});
+    EXPECT_LE(relative_error(results[0].log_probabilities,
+                             expected.log_probabilities(golden.log_probabilities, targets)),
+              2 * f32_tolerance(total_layers(index.config)))
+        << name;
+  }
+  use_matmul_kernels(MatmulKernels::native);
+}
 
 /// What a slightly wrong model would compute must not pass for right.
 struct Twin {

@@ -75,7 +75,7 @@ EngineResult run_engine(Transport& replica, const CheckpointIndex& given,
   options.score_all_rows = true;
   options.keep_outputs = true;
   options.delays = run.delays;
-  const ThreadTeam team(run.threads);
+  const ThreadTeam team(run.threads, 0);  // tiny models use their threads too
   const RankPart part = rank_part(index.config, grid, replica.rank(), options.head);
   TensorReader reader(index, true);
   const RankModel model(index, part, reader, team, {});

@@ -15,8 +15,8 @@ namespace {
 
 using namespace internal;
 
-constexpr int kSections = 4, kSteps = 16;
-constexpr double kPause = 0.03;
+constexpr int kSections = 4, kSteps = 12;
+constexpr double kPause = 0.05;
 
 /// Spans of all ranks by kind and pass; one host, one clock.
 class Timeline {

@@ -37,6 +37,18 @@ TEST(HuggingFace, MergesInTheOrderOfTheirRanks) {
   EXPECT_TRUE(tokenizer->encode("").empty());
 }
 
+// When "bc" is made the planned "ab" is void, though "a" has another merge with what now follows it.
+TEST(HuggingFace, AMergeIsVoidOnceItsPartsHaveChanged) {
+  Json json = fixture_json();
+  json["model"]["merges"] = {"b c", "a b", "bc d", "a bc"};
+  std::int32_t id = 300;
+  for (const char* token : {"bc", "ab", "bcd", "abc"}) json["model"]["vocab"][token] = id++;
+  const auto tokenizer = tokenizer_from(json);
+  EXPECT_EQ(tokenizer->encode("abcd"), (Ids{'a', 302}));
+  EXPECT_EQ(tokenizer->encode("abc"), (Ids{303}));
+  EXPECT_EQ(tokenizer->encode("abd"), (Ids{301, 'd'}));
+}
+
 TEST(HuggingFace, BothNotationsOfMergesMeanTheSame) {
   Json json = fixture_json();
   Json pairs = Json::array();

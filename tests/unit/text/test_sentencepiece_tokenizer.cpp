@@ -108,7 +108,7 @@ TEST(SentencePiece, DecodesAsTheLibraryDoes) {
       const std::vector<std::int32_t> pieces{0,
                                              1,
                                              3,
-                                             id_of(*tokenizer, " "),
+                                             library.PieceToId("\u2581"),
                                              id_of(*tokenizer, " the"),
                                              id_of(*tokenizer, "a"),
                                              id_of(*tokenizer, "<sep>"),
