@@ -117,7 +117,8 @@ class EvalCommand final : public Command {
       next_line = now_seconds() + 5;
       spdlog::info("{} of {} windows", done * replicas, windows.size());
     });
-    reports.finish(true);
+    if (!reports.finish(!evaluator.stopped()))
+      throw AgreedError(ExitCode::interrupted, "stopped by a signal");
     return gather(run, windows, scores);
   }
 

@@ -40,8 +40,8 @@ std::optional<Number> number_in(const std::string& text) {
   return value;
 }
 
-/// Checks a flag's text, and writes whole numbers anew: the parser would take 010 for octal and cut off what is too large.
-/// Says nothing in the help, where the ranges would drown the meaning.
+/// Checks a flag's text, and writes whole numbers anew: the parser would take 010 for octal and cut off what
+/// is too large. Says nothing in the help, where the ranges would drown the meaning.
 template <typename Number>
 CLI::Validator in_range(Number least, Number most) {
   return CLI::Validator(
