@@ -2,7 +2,8 @@
 
 The environment says what to run (CMakeLists.txt sets it): STAGFORMER_PROGRAM, STAGFORMER_LIBRARY, STAGFORMER_GOLDEN_DIR,
 STAGFORMER_MPIEXEC with STAGFORMER_MPIEXEC_FLAGS and STAGFORMER_MPIEXEC_NUMPROC_FLAG, STAGFORMER_OTHER_MPIEXEC (the launcher
-of another MPI; may be empty). STAGFORMER_TEST_PATIENCE multiplies every time limit, for machines that are busy.
+of another MPI; may be empty). STAGFORMER_TEST_PATIENCE multiplies every time limit, for machines that are busy; STAGFORMER_TEST_JOBS
+tests of a file run at a time.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +29,7 @@ MPIEXEC_FLAGS = os.environ.get("STAGFORMER_MPIEXEC_FLAGS", "").split()
 NUMPROC_FLAG = os.environ.get("STAGFORMER_MPIEXEC_NUMPROC_FLAG", "-n")
 OTHER_MPIEXEC = os.environ.get("STAGFORMER_OTHER_MPIEXEC", "")
 PATIENCE = float(os.environ.get("STAGFORMER_TEST_PATIENCE", "1"))
+JOBS = int(os.environ.get("STAGFORMER_TEST_JOBS", "3"))
 
 USAGE, CONFIG, CHECKPOINT, COMMUNICATION, INPUT, MEMORY, INTERRUPTED, NUMERIC = 2, 3, 4, 5, 6, 7, 8, 9
 ERROR = "stagformer: error: "
@@ -240,3 +244,30 @@ class TestCase(unittest.TestCase):
             self.assertEqual(result.stdout, stdout, result)
         self.assertLess(result.seconds, limit, result)
         return result
+
+
+def main() -> None:
+    """Runs the calling file's tests, or those named on its command line (CLASS.TEST), a few at a time: most of a run is the
+    launcher's waiting."""
+    module = sys.modules["__main__"]
+    loader = unittest.defaultTestLoader
+    suite = loader.loadTestsFromNames(sys.argv[1:], module) if sys.argv[1:] else loader.loadTestsFromModule(module)
+    failed = 0
+    with ThreadPoolExecutor(JOBS) as pool:
+        for case, result, seconds in pool.map(run_case, cases_of(suite)):
+            problems = result.failures + result.errors
+            failed += bool(problems)
+            print(f"{'FAILED' if problems else 'passed'} {case.id()} ({seconds:.1f} s)", flush=True)
+            for test, text in problems:
+                print(f"{test}\n{text}", flush=True)
+    sys.exit(f"{failed} tests failed" if failed else 0)
+
+
+def cases_of(suite: unittest.TestSuite) -> list[unittest.TestCase]:
+    return [case for part in suite for case in (cases_of(part) if isinstance(part, unittest.TestSuite) else [part])]
+
+
+def run_case(case: unittest.TestCase) -> tuple:
+    result, begin = unittest.TestResult(), time.monotonic()
+    case.run(result)
+    return case, result, time.monotonic() - begin

@@ -1,8 +1,6 @@
 """Many prompts: complete results, the same text however they are run."""
 
-import unittest
-
-from support import TestCase, by_id, checkpoint, run
+from support import TestCase, by_id, checkpoint, main, run
 
 LINES = [
     {"prompt": "first"},
@@ -85,4 +83,4 @@ class Batch(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -1,9 +1,7 @@
 """Checkpoints that are missing, damaged or unfit."""
 
-import unittest
-
 import damage
-from support import CHECKPOINT, CONFIG, MEMORY, NUMERIC, TestCase, checkpoint, run
+from support import CHECKPOINT, CONFIG, MEMORY, NUMERIC, TestCase, checkpoint, main, run
 
 PROMPT = ("--prompt", "hello", "--max-tokens", "3", "--ignore-eos")
 
@@ -154,4 +152,4 @@ class Limits(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -1,10 +1,9 @@
 """Checkpoints: looking at them, other number formats, other files."""
 
 import os
-import unittest
 
 import golden
-from support import CHECKPOINT, INPUT, USAGE, TestCase, checkpoint, run
+from support import CHECKPOINT, INPUT, USAGE, TestCase, checkpoint, main, run
 
 
 class Inspect(TestCase):
@@ -94,4 +93,4 @@ class Convert(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

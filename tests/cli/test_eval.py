@@ -1,10 +1,9 @@
 """Perplexity: its value, the per-token file, and both the same however they are computed."""
 
 import math
-import unittest
 
 import golden
-from support import TestCase, checkpoint, run
+from support import TestCase, checkpoint, main, run
 
 TEXT = "A text that is scored: it has to be longer than a few windows, with \u00fcmlauts, and\nseveral lines.\n" * 2
 HEADER = "position,token_id,log_probability"
@@ -81,4 +80,4 @@ class Eval(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

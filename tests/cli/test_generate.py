@@ -1,9 +1,7 @@
 """One prompt: the same bytes on stdout for every way to run it, and the reference's tokens."""
 
-import unittest
-
 import golden
-from support import TestCase, checkpoint, run
+from support import TestCase, checkpoint, main, run
 
 
 def greedy(name, *args, ranks=None, prompt=None, env=None):
@@ -122,4 +120,4 @@ class Text(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -2,9 +2,8 @@
 
 import json
 import os
-import unittest
 
-from support import INPUT, USAGE, TestCase, checkpoint, run
+from support import INPUT, USAGE, TestCase, checkpoint, main, run
 
 GENERATE = ("generate", "--checkpoint", checkpoint("separate2"), "--max-tokens", "4", "--ignore-eos")
 
@@ -161,4 +160,4 @@ class Outputs(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

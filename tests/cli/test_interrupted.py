@@ -2,9 +2,8 @@
 
 import os
 import signal
-import unittest
 
-from support import INPUT, INTERRUPTED, SECONDS, Job, TestCase, by_id, checkpoint, launch, run
+from support import INPUT, INTERRUPTED, SECONDS, Job, TestCase, by_id, checkpoint, launch, main, run
 
 COUNT = 12
 
@@ -128,4 +127,4 @@ class Journal(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -1,9 +1,8 @@
 """What a run leaves behind: the log, the JSON record, the trace."""
 
 import json
-import unittest
 
-from support import TestCase, checkpoint, run
+from support import TestCase, checkpoint, main, run
 
 GENERATE = ("generate", "--checkpoint", checkpoint("separate2"), "--prompt", "hello", "--max-tokens", "8", "--ignore-eos")
 
@@ -59,4 +58,4 @@ class Records(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

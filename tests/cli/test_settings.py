@@ -1,9 +1,8 @@
 """Settings from defaults, a file, the environment and flags, in rising order."""
 
 import json
-import unittest
 
-from support import USAGE, TestCase, checkpoint, run
+from support import USAGE, TestCase, checkpoint, main, run
 
 BARE = ("generate", "--checkpoint", checkpoint("separate2"), "--prompt", "hello", "--token-ids", "--log-level", "off")
 MODEL = (*BARE, "--ignore-eos")
@@ -75,4 +74,4 @@ class Settings(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -2,9 +2,8 @@
 
 import os
 import signal
-import unittest
 
-from support import COMMUNICATION, SECONDS, Job, TestCase, checkpoint, launch, run, run_command
+from support import COMMUNICATION, SECONDS, Job, TestCase, checkpoint, launch, main, run, run_command
 
 SLOW = ("--prompt", "hello", "--ignore-eos", "--max-tokens", "50", "--token-ids", "--delay-section", "0:100")
 
@@ -58,4 +57,4 @@ class Ranks(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -1,9 +1,8 @@
 """What the command line refuses, and help and version."""
 
 import subprocess
-import unittest
 
-from support import INPUT, USAGE, Job, TestCase, checkpoint, launch, run
+from support import INPUT, USAGE, Job, TestCase, checkpoint, launch, main, run
 
 MODEL = ("generate", "--checkpoint", checkpoint("separate2"))
 PROMPT = (*MODEL, "--prompt", "a")
@@ -109,4 +108,4 @@ class HelpAndVersion(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

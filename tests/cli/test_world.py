@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import unittest
 
 import damage
 from support import (CHECKPOINT, COMMUNICATION, CONFIG, LIBRARY, OTHER_MPIEXEC, PROGRAM, USAGE, TestCase, checkpoint,
-                     launch, run, run_command)
+                     launch, main, run, run_command)
 
 PROMPT = ("--prompt", "hello", "--max-tokens", "3", "--stall-timeout", "10")
 
@@ -104,4 +103,4 @@ class RanksThatDiffer(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()
