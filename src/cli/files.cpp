@@ -17,16 +17,21 @@ struct CloseFile {
 };
 using File = std::unique_ptr<std::FILE, CloseFile>;
 
-[[noreturn]] void fail(const std::string& what) { throw InputError("cannot " + what + ": " + std::strerror(errno)); }
+[[noreturn]] void fail(const std::string& what) {
+  throw InputError("cannot " + what + ": " + std::strerror(errno));
+}
 
+/// /dev/stderr, a pipe, a link: a name that must stay what it is.
 bool is_special(const std::string& path) {
   std::error_code ignored;
-  const auto status = std::filesystem::status(path, ignored);
+  const auto status = std::filesystem::symlink_status(path, ignored);
   return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
          !std::filesystem::is_directory(status);
 }
 
-std::string temporary_of(const std::string& path) { return is_special(path) ? path : path + ".tmp"; }
+std::string temporary_of(const std::string& path) {
+  return is_special(path) ? path : path + ".tmp";
+}
 
 }  // namespace
 
@@ -35,7 +40,8 @@ std::string read_file(const std::string& path) {
   if (!file) fail("open " + path);
   std::string text;
   std::array<char, 1 << 16> block{};
-  while (const std::size_t got = std::fread(block.data(), 1, block.size(), file.get())) text.append(block.data(), got);
+  while (const std::size_t got = std::fread(block.data(), 1, block.size(), file.get()))
+    text.append(block.data(), got);
   if (std::ferror(file.get())) fail("read " + path);
   return text;
 }

@@ -8,7 +8,8 @@ namespace stagformer::internal {
 /// All bytes of a file.
 std::string read_file(const std::string& path);
 
-/// Writes to a temporary file beside it and renames; what is no ordinary file (/dev/stderr, a pipe) is written directly.
+/// Writes to a temporary file beside it and renames; what is no ordinary file (/dev/stderr, a pipe, a link)
+/// is written directly.
 void write_file_atomically(const std::string& path, const std::string& text);
 
 /// Fails early where write_file_atomically would fail late; leaves nothing behind.

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <new>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "base/build_info.hpp"
 #include "base/phase_clock.hpp"
@@ -128,6 +128,7 @@ class Program {
   }
 
   ExitCode run_here(const Parsed& parsed, const MpiSession* session) {
+    if (parsed.command && !parsed.command->runs_a_model()) restore_default_signals();
     if (parsed.command) return parsed.command->run(session, command_line_);
     if (speaks_) write_stdout(parsed.output);
     return ExitCode::success;
@@ -148,7 +149,7 @@ class Program {
     } catch (...) {
       failure = present_failure();
     }
-    if (!is_first_to_speak(session.rank())) std::_Exit(static_cast<int>(failure.code));
+    await_turn(session.rank());
     print_error("rank " + std::to_string(session.rank()) + ": " + failure.message);
     MpiSession::abort(static_cast<int>(failure.code));
   }
@@ -172,16 +173,17 @@ class Program {
     return static_cast<ExitCode>(answer[0]);
   }
 
-  /// Several ranks may fail over the same thing at the same time. The lowest one speaks and ends the job; the
-  /// others see that as a signal while they wait for their turn. False: another one has spoken.
-  static bool is_first_to_speak(int rank) {
-    const int before = signals_received();
-    const double turn = now_seconds() + 0.05 * (1 + std::min(rank, 40));
-    while (now_seconds() < turn) {
-      if (signals_received() != before) return false;
+  /// Several ranks may fail over the same thing at the same time: they take turns, and the first one that
+  /// speaks ends the job. Where a signal came before, that may be this end: the launcher's last signal will
+  /// tell, and soon.
+  static void await_turn(int rank) {
+    constexpr double kTurn = 0.05, kHeadStart = 0.5, kLaunchersPatience = 2;  // seconds
+    bool is_signalled = false;
+    for (double turn = now_seconds() + kTurn * (1 + std::min(rank, 40)) + (rank > 0 ? kHeadStart : 0);
+         now_seconds() < turn;) {
+      if (signals_received() > 0 && !std::exchange(is_signalled, true)) turn += kLaunchersPatience;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    return true;
   }
 
   struct Failure {

@@ -1,8 +1,10 @@
 #include "cli/settings_sources.hpp"
 
+#include <charconv>
 #include <cstdlib>
 #include <set>
 #include <sstream>
+#include <type_traits>
 
 #include "cli/files.hpp"
 #include "stagformer/error.hpp"
@@ -29,15 +31,26 @@ std::string joined(const SettingsVisitor::Choices& choices, const char* separato
   return text;
 }
 
-/// Checks a flag's text; says nothing in the help, where the ranges would drown the meaning.
+template <typename Number>
+std::optional<Number> number_in(const std::string& text) {
+  Number value{};
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || rest != end) return std::nullopt;
+  return value;
+}
+
+/// Checks a flag's text, and writes whole numbers anew: the parser would take 010 for octal and cut off what
+/// is too large. Says nothing in the help, where the ranges would drown the meaning.
 template <typename Number>
 CLI::Validator in_range(Number least, Number most) {
   return CLI::Validator(
-      [=](const std::string& text) {
-        Number value{};
-        if (!CLI::detail::lexical_cast(text, value)) return "'" + text + "' is no number";
-        if (value >= least && value <= most) return std::string();
-        return "'" + text + "' is not " + range_text(least, most);
+      [=](std::string& text) {
+        const std::optional<Number> value = number_in<Number>(text);
+        if (!value) return "'" + text + "' is no number";
+        if (!(*value >= least && *value <= most)) return "'" + text + "' is not " + range_text(least, most);
+        if constexpr (std::is_integral_v<Number>) text = std::to_string(*value);
+        return std::string();
       },
       "");
 }
@@ -69,17 +82,17 @@ class FlagAdder final : public SettingsVisitor {
   void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most,
                const char* help) override {
     app_.add_option(flag_of(name), value, help)
-        ->check(in_range(least, most))
+        ->transform(in_range(least, most))
         ->capture_default_str()
         ->type_name("N");
   }
   void integer(const char* name, std::optional<std::int64_t>& value, std::int64_t least, std::int64_t most,
                const char* help) override {
-    app_.add_option(flag_of(name), value, help)->check(in_range(least, most))->type_name("N");
+    app_.add_option(flag_of(name), value, help)->transform(in_range(least, most))->type_name("N");
   }
   void number(const char* name, double& value, double least, double most, const char* help) override {
     app_.add_option(flag_of(name), value, help)
-        ->check(in_range(least, most))
+        ->transform(in_range(least, most))
         ->capture_default_str()
         ->type_name("X");
   }

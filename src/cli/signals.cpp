@@ -6,6 +6,7 @@
 namespace stagformer::internal {
 namespace {
 
+constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1};
 std::atomic<int> signals{0};
 static_assert(std::atomic<int>::is_always_lock_free);
 
@@ -19,9 +20,13 @@ void install_signal_handlers() {
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
+  for (const int signal : kStopSignals) sigaction(signal, &action, nullptr);
   // A reader that has gone away shows as an error of the write.
   std::signal(SIGPIPE, SIG_IGN);
+}
+
+void restore_default_signals() {
+  for (const int signal : kStopSignals) std::signal(signal, SIG_DFL);
 }
 
 int signals_received() {

@@ -4,6 +4,8 @@
 namespace stagformer::internal {
 
 void install_signal_handlers();
+/// For what has no step to stop after: the signals end the program again.
+void restore_default_signals();
 int signals_received();
 bool stop_signalled();
 

@@ -31,10 +31,13 @@ std::vector<WindowScores> Evaluator::score(std::span<const Window> windows,
                                            const std::function<void(std::size_t done)>& progress) {
   progress_ = progress;
   done_ = 0;
+  passes_ = collected_ = 0;
+  last_pass_.reset();
+  stopped_ = false;
   scores_.clear();
   for (const Window& window : windows) scores_.emplace_back(window.size() - 1);
   const auto slots = static_cast<std::size_t>(options_.slots);
-  for (std::size_t first = 0; first < windows.size(); first += slots) {
+  for (std::size_t first = 0; first < windows.size() && !stopped_; first += slots) {
     score_group(windows, first);
     done_ = std::min(first + slots, windows.size());
   }
@@ -55,7 +58,7 @@ void Evaluator::prefill(std::span<const Window> windows, std::size_t window, int
   auto end =
       static_cast<std::int64_t>(windows[window].size()) - 1;  // the last token is predicted, never read
   if (options_.decode == DecodeMode::recurrent) end = std::min(end, recurrent_after_);
-  for (std::int64_t at = 0; at < end; at += options_.chunk) {
+  for (std::int64_t at = 0; at < end && !stopped_; at += options_.chunk) {
     for (std::int64_t t = at; t < std::min(at + options_.chunk, end); ++t) add_row(windows, window, slot, t);
     run(false);
   }
@@ -65,7 +68,7 @@ void Evaluator::decode(std::span<const Window> windows, std::size_t first, std::
   std::int64_t end = 0;
   for (std::size_t i = 0; i < count; ++i)
     end = std::max(end, static_cast<std::int64_t>(windows[first + i].size()) - 1);
-  for (std::int64_t t = recurrent_after_; t < end; ++t) {
+  for (std::int64_t t = recurrent_after_; t < end && !stopped_; ++t) {
     for (std::size_t i = 0; i < count; ++i)
       if (t < static_cast<std::int64_t>(windows[first + i].size()) - 1)
         add_row(windows, first + i, static_cast<int>(i), t);
@@ -92,13 +95,18 @@ void Evaluator::run(bool recurrent) {
   tokens_.clear();
   readouts_.clear();
   row_targets_.clear();
+  ++passes_;
   if (progress_) progress_(done_);
   while (engine_.pending_read_outs() > lookahead_) collect_one();
+  stopped_ = last_pass_ && passes_ >= *last_pass_;
 }
 
 void Evaluator::collect_one() {
   const ReadoutOutcome outcome = engine_.read_out();
-  if (outcome.stop_requested) throw Error(ExitCode::interrupted, "stopped by a signal");
+  ++collected_;
+  // All ranks see the stop in the same read-out, but rank 0 has run ahead the most: the others follow up to
+  // there.
+  if (outcome.stop_requested && !last_pass_) last_pass_ = collected_ + engine_.part().ranks - 1;
   const std::vector<Target>& targets = outstanding_.front();
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (!outcome.results[i].finite)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,6 +33,9 @@ class Evaluator {
   std::vector<WindowScores> score(std::span<const Window> windows,
                                   const std::function<void(std::size_t done)>& progress);
 
+  /// A rank asked to stop, and all ranks did after the same pass: the scores are not complete.
+  bool stopped() const { return last_pass_.has_value(); }
+
   /// Read-outs that a rank may put off in scoring, so that the ranks work on neighbouring chunks at the same
   /// time.
   static int lookahead_of(const RankPart& part) { return part.ranks - 1 - part.rank; }
@@ -54,6 +58,9 @@ class Evaluator {
   std::int64_t recurrent_after_;
   std::function<void(std::size_t done)> progress_;
   std::size_t done_ = 0;
+  std::int64_t passes_ = 0, collected_ = 0;  // run, and read out
+  std::optional<std::int64_t> last_pass_;    // passes to be run before the end, once a rank has asked for it
+  bool stopped_ = false;
   std::vector<WindowScores> scores_;
   std::vector<Row> rows_;
   std::vector<std::int32_t> tokens_;

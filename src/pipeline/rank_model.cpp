@@ -117,7 +117,7 @@ class RankModel::Loader {
                     const std::byte* stored, std::int64_t first_row) const {
     const std::int64_t bad = first_non_finite_row(data.format, rows, data.shape[1], stored);
     if (bad >= 0)
-      throw CheckpointError(index_.files[static_cast<std::size_t>(data.file)].name, name,
+      throw CheckpointError(path_of_file(index_, data.file), name,
                             "a weight in row " + std::to_string(first_row + bad) + " is not finite");
   }
 

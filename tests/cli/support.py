@@ -82,8 +82,8 @@ def environment(extra: dict | None = None) -> dict:
 
 def launch(*apps: list, ranks: int | None = None) -> list:
     """A command line: one program by itself, under the launcher on `ranks` ranks, or several programs as one job of one
-    rank each."""
-    programs = [[PROGRAM, *app] if app[0] != "env" else list(app) for app in ([str_of(w) for w in app] for app in apps)]
+    rank each; one that begins with "env" names its program itself."""
+    programs = [[str_of(word) for word in (app if app[:1] == ["env"] else [PROGRAM, *app])] for app in apps]
     if len(programs) == 1 and ranks is None:
         return programs[0]
     command = [MPIEXEC, *MPIEXEC_FLAGS]

@@ -1,5 +1,6 @@
 """Checkpoints: looking at them, other number formats, other files."""
 
+import os
 import unittest
 
 import golden
@@ -81,8 +82,15 @@ class Convert(TestCase):
         self.fails(run("convert", "--input", self.folder / "none.h5", "--output", out), CHECKPOINT, "none.h5")
         self.fails(run("convert", "--input", checkpoint("separate2"), "--output", "/nonexistent/out.h5"), INPUT,
                    "/nonexistent/out.h5")
-        self.fails(run("convert", "--input", checkpoint("separate2"), "--output", "/dev/full", ranks=2), INPUT, "/dev/full")
+        self.fails(run("convert", "--input", checkpoint("separate2"), "--output", self.folder, ranks=2), INPUT,
+                   str(self.folder))
         self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_what_is_no_file_stays_what_it_is(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        self.fails(run("convert", "--input", checkpoint("separate2"), "--output", pipe), INPUT, str(pipe))
+        self.assertTrue(pipe.is_fifo())
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Text(TestCase):
                 self.assertEqual([int(word) for word in ids], self.ids[:count])
 
     def test_what_only_begins_like_a_stop_string_is_shown(self):
-        args = ("--stop", "JJ", "--stop", "}x", "--stop", text_of(self.ids) + "more")
+        args = ("--stop", "JJ", "--stop", "[z,J]", "--stop", "}x", "--stop", text_of(self.ids) + "more")
         for ranks in (None, 2):
             self.assertEqual(self.succeeds(greedy("separate2", *args, ranks=ranks)).text, text_of(self.ids) + "\n")
 

@@ -115,7 +115,9 @@ class Outputs(TestCase):
         self.fails(run(*self.batch, "--output", "/nonexistent/out.jsonl", ranks=2), INPUT, "/nonexistent/out.jsonl",
                    "No such file")
         self.fails(run(*self.batch, "--output", self.folder), INPUT, str(self.folder))
-        self.fails(run(*self.batch, "--output", "/dev/full"), INPUT, "/dev/full")
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        self.fails(run(*self.batch, "--output", pipe), INPUT, str(pipe))
         foreign = self.file("foreign.jsonl", '{"id": 1}\n')
         self.fails(run(*self.batch, "--output", foreign), INPUT, foreign, "earlier run")
         self.assertEqual((self.folder / "foreign.jsonl").read_text(), '{"id": 1}\n')
@@ -142,6 +144,13 @@ class Outputs(TestCase):
         os.close(read)
         with os.fdopen(write, "wb") as gone:
             self.fails(run(*self.batch, stdout=gone), INPUT, "standard output", "Broken pipe")
+
+    def test_records_go_through_links(self):
+        target, link = self.folder / "target.json", self.folder / "link.json"
+        link.symlink_to(target)
+        self.succeeds(run(*self.batch, "--json", link))
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(json.loads(target.read_text())["program"], "stagformer")
 
     def test_other_files_are_tried_before_the_work(self):
         text = self.file("text", "some text")

@@ -79,16 +79,18 @@ class Interrupted(TestCase):
         self.finish()
 
     def test_evaluation(self):
+        """The ranks are at different passes when one of them is signalled."""
         text = self.file("text", "some text. " * 40)
         csv = self.folder / "tokens.csv"
-        job = Job(launch(["eval", "--checkpoint", checkpoint("separate2"), "--text", text, "--context", "16",
-                          "--delay-section", "0:200", "--per-token", csv], ranks=2))
-        self.addCleanup(job.__exit__)
-        job.wait_for(lambda: "load s" in job.stderr(), "table of ranks")
-        os.kill(job.rank(1), signal.SIGUSR1)
-        os.kill(job.rank(0), signal.SIGUSR1)
-        self.fails(job.wait(SECONDS), INTERRUPTED, "stopped by a signal", limit=SECONDS + 60)
-        self.assertFalse(csv.exists())
+        for name, ranks, rank in (("separate2", 2, 1), ("sections4", 4, 0), ("separate2", 4, 3)):
+            with self.subTest(name=name, ranks=ranks):
+                job = Job(launch(["eval", "--checkpoint", checkpoint(name), "--text", text, "--context", "16", "--chunk", "4",
+                                  "--delay-section", "0:50", "--per-token", csv], ranks=ranks))
+                self.addCleanup(job.__exit__)
+                job.wait_for(lambda: "load s" in job.stderr(), "table of ranks")
+                os.kill(job.rank(rank), signal.SIGUSR1)
+                self.fails(job.wait(SECONDS), INTERRUPTED, "stopped by a signal", limit=SECONDS + 60)
+                self.assertFalse(csv.exists())
 
 
 class Journal(TestCase):

@@ -5,8 +5,8 @@ import unittest
 
 from support import USAGE, TestCase, checkpoint, run
 
-MODEL = ("generate", "--checkpoint", checkpoint("separate2"), "--prompt", "hello", "--ignore-eos", "--token-ids",
-         "--log-level", "off")
+BARE = ("generate", "--checkpoint", checkpoint("separate2"), "--prompt", "hello", "--token-ids", "--log-level", "off")
+MODEL = (*BARE, "--ignore-eos")
 
 
 class Settings(TestCase):
@@ -62,7 +62,7 @@ class Settings(TestCase):
         }.items():
             with self.subTest(content=content):
                 path = self.settings(content)
-                self.fails(run(*MODEL, "--settings", path), USAGE, path, *words)
+                self.fails(run(*BARE, "--settings", path), USAGE, path, *words)
         self.fails(run(*MODEL, "--settings", "/nonexistent/f"), USAGE, "/nonexistent/f")
         self.fails(run(*MODEL, "--settings", self.folder), USAGE, str(self.folder))
 
@@ -71,8 +71,7 @@ class Settings(TestCase):
                                       ("TEMPERATURE", "nan", "temperature"), ("SCHEDULE", "fast", "schedule"),
                                       ("IGNORE_EOS", "yes", "ignore-eos")):
             with self.subTest(variable=variable, value=value):
-                arguments = [word for word in MODEL if word != "--ignore-eos"]
-                self.fails(run(*arguments, env={f"STAGFORMER_{variable}": value}), USAGE, "environment", word)
+                self.fails(run(*BARE, env={f"STAGFORMER_{variable}": value}), USAGE, "environment", word)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import signal
 import unittest
 
-from support import COMMUNICATION, SECONDS, Job, TestCase, checkpoint, launch, run
+from support import COMMUNICATION, SECONDS, Job, TestCase, checkpoint, launch, run, run_command
 
 SLOW = ("--prompt", "hello", "--ignore-eos", "--max-tokens", "50", "--token-ids", "--delay-section", "0:100")
 
@@ -47,8 +47,7 @@ class Ranks(TestCase):
         """One rank sleeps before the program begins: no other waits for ever."""
         arguments = ["generate", "--checkpoint", checkpoint("separate2"), "--prompt", "hello", "--max-tokens", "3"]
         late = ["env", "sh", "-c", 'sleep 3; exec "$0" "$@"', launch(["x"])[0], *arguments]
-        result = Job(launch(arguments, late)).wait()
-        self.succeeds(result)
+        self.succeeds(run_command(launch(arguments, late)))
 
     def test_replicas_wait_for_each_other(self):
         """A replica that has long finished is no stall: one does a single step, the other many."""

@@ -31,7 +31,7 @@ class Usage(TestCase):
             "--top-p": ["2", "-0.1", "nan", "0"],
             "--min-p": ["1.5", "-1", "nan"],
             "--top-k": ["-1", "1.5", "x"],
-            "--max-tokens": ["0", "abc", "-3", "1.5", "99999999999999999999", "12x"],
+            "--max-tokens": ["0", "abc", "-3", "1.5", "99999999999999999999", "12x", "1e1", "0x10"],
             "--seed": ["-1", "x", "18446744073709551616"],
             "--threads": ["0", "-2", "many"],
             "--replicas": ["0"],
@@ -56,9 +56,15 @@ class Usage(TestCase):
         self.refused(*PROMPT, "--seed", "1", "--seed", "2", words=["--seed"])
         self.refused(*PROMPT, "--ignore-eos=perhaps", words=["ignore-eos"])
 
+    def test_numbers_are_decimal(self):
+        for written, tokens in (("010", 10), ("8", 8)):
+            result = run(*PROMPT, "--ignore-eos", "--token-ids", "--max-tokens", written)
+            self.assertEqual(len(self.succeeds(result).text.split()), tokens)
+
     def test_a_prompt_is_needed_and_stdin_is_never_read(self):
         with Job(launch(list(MODEL)), stdin=subprocess.PIPE) as job:  # a pipe that never ends
             self.fails(job.wait(), USAGE, "--prompt")
+            job.process.stdin.close()
         self.refused(*PROMPT, "--prompts", "f.jsonl", words=["--prompt", "--prompts"])
         self.refused("generate", "--prompt", "a", words=["--checkpoint", "required"])
         self.refused("eval", "--checkpoint", checkpoint("separate2"), words=["--text", "required"])

@@ -4,6 +4,7 @@ import os
 import shutil
 import unittest
 
+import damage
 from support import (CHECKPOINT, COMMUNICATION, CONFIG, LIBRARY, OTHER_MPIEXEC, PROGRAM, USAGE, TestCase, checkpoint,
                      launch, run, run_command)
 
@@ -77,9 +78,7 @@ class RanksThatDiffer(TestCase):
 
     def test_checkpoints_that_differ_far_behind_their_heads(self):
         damaged = self.copy("separate2")
-        content = bytearray(damaged.read_bytes())
-        content[-2000] ^= 1  # in a weight that rank 1 reads: the last dataset, in front of HDF5's own tail
-        damaged.write_bytes(content)
+        damage.flip_bit(damaged, damage.weight_offset(damaged.read_bytes(), last=True) + 2)  # which rank 1 reads
         result = run_command(launch(generate(), ("generate", "--checkpoint", damaged, *PROMPT)))
         self.fails(result, CHECKPOINT, str(damaged), "sections/1", "checksum")
 
