@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include "stagformer/error.hpp"
 
@@ -41,6 +42,11 @@ void OutputFile::require(herr_t status, const char* what) const {
 
 OutputFile::OutputFile(const std::string& path, std::int64_t alignment)
     : path_(path), temporary_(path + ".tmp-" + std::to_string(getpid())) {
+  // The finished file is renamed to its place: a device or a folder there must not be replaced.
+  std::error_code unknown;
+  const auto present = std::filesystem::status(path, unknown);
+  if (std::filesystem::exists(present) && !std::filesystem::is_regular_file(present))
+    throw InputError(path_ + ": cannot be written: it is no regular file");
   fd_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("cannot be created", errno);
   try {

@@ -1,16 +1,14 @@
 // stagformer eval: the perplexity of a text.
 #include <spdlog/spdlog.h>
 
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "cli/command.hpp"
+#include "cli/files.hpp"
 #include "cli/model_run.hpp"
-#include "cli/report.hpp"
+#include "cli/replica_reports.hpp"
 #include "cli/signals.hpp"
 #include "pipeline/agreement.hpp"
 #include "pipeline/evaluation.hpp"
@@ -34,15 +32,6 @@ struct EvalSettings {
   }
 };
 
-std::string read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw InputError("cannot open " + path + ": " + std::strerror(errno));
-  std::stringstream content;
-  content << in.rdbuf();
-  if (in.bad()) throw InputError("cannot read " + path);
-  return content.str();
-}
-
 class EvalCommand final : public Command {
  public:
   const char* name() const override { return "eval"; }
@@ -53,7 +42,7 @@ class EvalCommand final : public Command {
   void check() const override {
     if (settings_.recurrent_after && settings_.run.decode != "recurrent")
       throw UsageError("--recurrent-after goes with --decode recurrent");
-    (void)settings_.run.engine_options();
+    settings_.run.check();
   }
 
   ExitCode run(const MpiSession* session, const std::string& command_line) override {
@@ -91,7 +80,8 @@ class EvalCommand final : public Command {
         throw InputError("--context " + std::to_string(*settings_.context) +
                          " is more than the model's context of " + std::to_string(run.max_context()));
       if (!run.is_root()) return;
-      const std::vector<std::int32_t> tokens = run.tokenizer().encode(read_text(*settings_.text));
+      if (settings_.per_token) check_writable(*settings_.per_token);
+      const std::vector<std::int32_t> tokens = run.tokenizer().encode(read_file(*settings_.text));
       for (const std::int32_t id : tokens)
         if (id < 0 || id >= run.config().vocab_size)
           throw CheckpointError("the tokenizer gives id " + std::to_string(id) +
@@ -120,12 +110,14 @@ class EvalCommand final : public Command {
     for (std::size_t w = own; w < windows.size(); w += replicas) mine.push_back(windows[w]);
     Evaluator evaluator(run.engine(), run.options(), run.lookahead(), settings_.recurrent_after.value_or(0));
     double next_line = now_seconds() + 5;
+    ReplicaReports reports(run.world(), run.grid(), {});
     const std::vector<WindowScores> scores = evaluator.score(mine, [&](std::size_t done) {
-      if (stop_signalled()) run.engine().request_stop();
+      if (reports.step(stop_signalled())) run.engine().request_stop();
       if (!run.is_root() || now_seconds() < next_line) return;
       next_line = now_seconds() + 5;
       spdlog::info("{} of {} windows", done * replicas, windows.size());
     });
+    reports.finish(true);
     return gather(run, windows, scores);
   }
 
@@ -168,8 +160,9 @@ class EvalCommand final : public Command {
         "tokens/s",
         count, windows.size(), window_length(run), nats, perplexity, static_cast<double>(count) / seconds);
     if (settings_.per_token) write_per_token(windows, scores);
-    std::printf("%.6f\n", perplexity);
-    std::fflush(stdout);
+    char line[64];
+    std::snprintf(line, sizeof line, "%.6f\n", perplexity);
+    write_stdout(line);
     return {{"tokens", count},
             {"windows", windows.size()},
             {"nats_per_token", nats},

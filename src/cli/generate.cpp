@@ -1,19 +1,21 @@
 // stagformer generate: text from a prompt, or results for a file of prompts.
 #include <spdlog/spdlog.h>
 
-#include <cstdio>
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
+#include "base/check.hpp"
 #include "cli/command.hpp"
+#include "cli/files.hpp"
 #include "cli/model_run.hpp"
 #include "cli/prompts.hpp"
+#include "cli/replica_reports.hpp"
 #include "cli/report.hpp"
 #include "cli/result_file.hpp"
 #include "cli/signals.hpp"
 #include "pipeline/agreement.hpp"
 #include "pipeline/generation.hpp"
-#include "pipeline/tags.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -30,11 +32,6 @@ Bytes to_bytes(const std::string& text) {
 
 std::string to_text(const Bytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-void write_stdout(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw InputError(std::string("cannot write to standard output: ") + std::strerror(errno));
 }
 
 struct GenerateSettings {
@@ -83,7 +80,7 @@ class GenerateCommand final : public Command {
     for (const std::string& stop : settings_.stop)
       if (stop.empty()) throw UsageError("--stop must not be empty");
     check_sampling(defaults().sampling);
-    (void)settings_.run.engine_options();
+    settings_.run.check();
   }
 
   ExitCode run(const MpiSession* session, const std::string& command_line) override {
@@ -184,13 +181,15 @@ class GenerateCommand final : public Command {
     if (run_->is_root())
       for (const Prompt& prompt : prompts_)
         if (!prompt.refusal.empty()) deliver({prompt.request.index, "", {}, {}, "error", prompt.refusal});
+    reports_.emplace(run_->world(), run_->grid(), [this](const json& record) { deliver_record(record); });
     std::vector<GenerationRequest> mine;
     for (const Prompt& prompt : prompts_)
       if (is_mine(prompt)) mine.push_back(prompt.request);
     Generator generator(run_->engine(), run_->config(), run_->tokenizer(), run_->options(), events());
     bool finished = generator.run(std::move(mine));
     times_ = generator.times();
-    finished = collect_rest(finished);
+    finished = reports_->finish(finished);
+    share_single_error();
     if (run_->is_root() && settings_.prompt) write_stdout("\n");
     return finished;
   }
@@ -204,12 +203,9 @@ class GenerateCommand final : public Command {
       if (run_->is_root())
         deliver(result);
       else if (run_->leads_replica())
-        run_->world().post(to_bytes(record_of(result).dump()), 0, tag(Tag::result));
+        reports_->send(record_of(result));
     };
-    events.should_stop = [this] {
-      if (run_->is_root()) poll_results();
-      return stop_signalled();
-    };
+    events.should_stop = [this] { return reports_->step(stop_signalled()); };
     return events;
   }
 
@@ -224,9 +220,10 @@ class GenerateCommand final : public Command {
   }
 
   const Prompt& prompt_of(std::int64_t index) const {
-    for (const Prompt& prompt : prompts_)
-      if (prompt.request.index == index) return prompt;
-    throw Error(ExitCode::internal, "no prompt has index " + std::to_string(index));
+    const auto found = std::ranges::lower_bound(prompts_, index, {},
+                                                [](const Prompt& prompt) { return prompt.request.index; });
+    STAG_CHECK(found != prompts_.end() && found->request.index == index, index);
+    return *found;
   }
 
   json record_of(const GenerationResult& result) const {
@@ -263,40 +260,6 @@ class GenerateCommand final : public Command {
     const double rate = static_cast<double>(delivered_) / (now - start_s_);
     spdlog::info("{} of {} results, about {:.0f} s to go", delivered_, prompts_.size(),
                  static_cast<double>(prompts_.size() - delivered_) / rate);
-  }
-
-  void poll_results() {
-    while (const auto message = run_->world().poll(tag(Tag::result))) {
-      const json record = json::parse(to_text(message->second));
-      if (record.is_boolean()) {
-        ++replicas_done_;
-        all_finished_ &= record.get<bool>();
-      } else {
-        deliver_record(record);
-      }
-    }
-  }
-
-  /// Leaders report the end of their share after their last result; rank 0 waits for all of them.
-  bool collect_rest(bool finished) {
-    all_finished_ &= finished;
-    Transport& world = run_->world();
-    if (run_->leads_replica() && !run_->is_root())
-      world.post(to_bytes(json(finished).dump()), 0, tag(Tag::result));
-    while (run_->is_root() && replicas_done_ < run_->grid().replicas - 1) {
-      const int before = replicas_done_ + static_cast<int>(delivered_);
-      world.wait_until(
-          [&] {
-            poll_results();
-            return replicas_done_ + static_cast<int>(delivered_) > before;
-          },
-          {"results of the other replicas", -1, -1});
-    }
-    world.flush_posts();
-    Bytes answer(1, std::byte(all_finished_));
-    answer = world.broadcast(std::move(answer), 0);
-    share_single_error();
-    return answer[0] != std::byte{0};
   }
 
   void share_single_error() {
@@ -336,15 +299,15 @@ class GenerateCommand final : public Command {
 
   GenerateSettings settings_;
   ModelRun* run_ = nullptr;
-  std::vector<Prompt> prompts_;
+  std::vector<Prompt> prompts_;  // in the order of their index
+  std::optional<ReplicaReports> reports_;
   std::optional<ResultFile> output_;
   GenerationTimes times_;
   json single_result_;
   std::string single_error_;
   double start_s_ = 0, next_progress_s_ = 0;
   std::size_t delivered_ = 0;
-  int replicas_done_ = 0;
-  bool all_finished_ = true, any_id_ = false;
+  bool any_id_ = false;
 };
 
 }  // namespace

@@ -1,10 +1,11 @@
 // stagformer inspect: what a checkpoint holds.
 #include <spdlog/spdlog.h>
 
-#include <iostream>
+#include <sstream>
 
 #include "checkpoint/inspect.hpp"
 #include "cli/command.hpp"
+#include "cli/files.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -25,9 +26,9 @@ class InspectCommand final : public Command {
   ExitCode run(const MpiSession*, const std::string&) override {
     const InspectReport report = inspect_checkpoint(*checkpoint_, verify_);
     for (const std::string& warning : report.warnings) spdlog::warn("{}", warning);
-    report.print(std::cout);
-    std::cout << std::flush;
-    if (!std::cout) throw InputError("cannot write to standard output");
+    std::ostringstream text;
+    report.print(text);
+    write_stdout(text.str());
     return ExitCode::success;
   }
 

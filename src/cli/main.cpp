@@ -2,13 +2,18 @@
 // and one exit code for the whole job.
 #include <CLI/CLI.hpp>
 
-#include <cstdio>
-#include <iostream>
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
 #include <new>
 #include <optional>
+#include <thread>
 
 #include "base/build_info.hpp"
+#include "base/phase_clock.hpp"
 #include "cli/command.hpp"
+#include "cli/files.hpp"
 #include "cli/log.hpp"
 #include "cli/settings_sources.hpp"
 #include "cli/signals.hpp"
@@ -25,6 +30,7 @@ struct Parsed {
   std::string output;
   std::string error;
   std::string log_level = "info";
+  double stall_timeout = 300;
 };
 
 class Program {
@@ -44,14 +50,13 @@ class Program {
     const bool model = parsed.command && parsed.command->runs_a_model();
     // Beside the runs of a model only rank 0 works; the others wait, so that no launcher takes an early exit
     // for a failure.
-    try {
+    return static_cast<int>(guarded([&] {
       std::optional<MpiSession> session;
       if (model || many) session.emplace(argc, argv);
-      return static_cast<int>(run_parsed(parsed, session ? &*session : nullptr));
-    } catch (const Error& error) {
-      print_error(error.what());
-      return static_cast<int>(error.code());
-    }
+      // Where the launcher's ranks do not know each other each of them is rank 0 of its own world.
+      if (session) speaks_ = session->rank() == 0 && (session->size() > 1 || !many || launcher->rank == 0);
+      return run_parsed(parsed, session ? &*session : nullptr);
+    }));
   }
 
  private:
@@ -83,7 +88,8 @@ class Program {
         command->check();
         parsed.command = command.get();
         const nlohmann::json record = settings_record(visit);
-        parsed.log_level = record.value("log-level", "info");
+        parsed.log_level = record.value("log-level", parsed.log_level);
+        parsed.stall_timeout = record.value("stall-timeout", parsed.stall_timeout);
       }
     } catch (const CLI::CallForHelp&) {
       const auto chosen = app.get_subcommands();
@@ -93,10 +99,12 @@ class Program {
     } catch (const CLI::ParseError& error) {
       parsed.error = app.get_subcommands().empty() ? subcommand_error(argc, argv) : "";
       if (parsed.error.empty()) parsed.error = error.what();
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       parsed.error = error.what();
     }
-    if (!parsed.error.empty()) parsed.command = nullptr;
+    if (parsed.error.empty()) return parsed;
+    parsed.command = nullptr;
+    parsed.error += parsed.error.ends_with('.') ? " See stagformer --help" : "; see stagformer --help";
     return parsed;
   }
 
@@ -110,77 +118,104 @@ class Program {
   }
 
   ExitCode run_parsed(const Parsed& parsed, const MpiSession* session) {
-    const int rank = session ? session->rank() : 0, ranks = session ? session->size() : 1;
-    set_up_log(parsed.log_level, rank, ranks);
-    if (!parsed.error.empty()) {
-      if (rank == 0)
-        print_error(parsed.error + (parsed.error.ends_with('.') ? "" : ";") + " see stagformer --help");
-      if (ranks > 1) session->world()->barrier();
-      return ExitCode::usage;
-    }
-    if (!parsed.command) {
-      if (rank == 0) std::cout << parsed.output << std::flush;
-      return ExitCode::success;
-    }
-    if (!parsed.command->runs_a_model()) return run_alone(*parsed.command, session);
-    return run_model(*parsed.command, *session);
+    set_up_log(parsed.log_level, session ? session->rank() : 0, session ? session->size() : 1);
+    if (session && session->size() > 1) return run_together(parsed, *session);
+    return guarded([&] {
+      if (!parsed.error.empty()) throw UsageError(parsed.error);
+      if (session && parsed.command) session->check_world();
+      return run_here(parsed, session);
+    });
   }
 
-  /// A command of one process: the other ranks of a job wait for rank 0 and return its code.
-  ExitCode run_alone(Command& command, const MpiSession* session) {
-    ExitCode code = ExitCode::success;
-    if (!session || session->rank() == 0) code = guarded([&] { return command.run(session, command_line_); });
-    if (!session || session->size() == 1) return code;
-    const Bytes answer =
-        session->world()->broadcast(Bytes(1, std::byte(static_cast<unsigned char>(code))), 0);
-    return static_cast<ExitCode>(answer[0]);
+  ExitCode run_here(const Parsed& parsed, const MpiSession* session) {
+    if (parsed.command) return parsed.command->run(session, command_line_);
+    if (speaks_) write_stdout(parsed.output);
+    return ExitCode::success;
   }
 
   /// AgreedError: every rank knows, rank 0 speaks, all leave in order. Anything else ends the job at once.
-  ExitCode run_model(Command& command, const MpiSession& session) {
-    std::string message;
-    ExitCode code = ExitCode::internal;
+  ExitCode run_together(const Parsed& parsed, const MpiSession& session) {
+    Failure failure;
     try {
-      session.check_world();
-      return command.run(&session, command_line_);
+      const std::unique_ptr<Transport> world = session.world();
+      world->set_stall_timeout(parsed.stall_timeout);
+      check_same_command(*world, parsed);
+      if (parsed.command && parsed.command->runs_a_model()) return run_here(parsed, &session);
+      return run_on_rank_0(parsed, session, *world);
     } catch (const AgreedError& error) {
-      if (session.rank() == 0) print_error(error.what());
+      if (speaks_) print_error(error.what());
       return error.code();
+    } catch (...) {
+      failure = present_failure();
+    }
+    if (!is_first_to_speak(session.rank())) std::_Exit(static_cast<int>(failure.code));
+    print_error("rank " + std::to_string(session.rank()) + ": " + failure.message);
+    MpiSession::abort(static_cast<int>(failure.code));
+  }
+
+  /// Collective: a command line that is wrong on any rank is an error of all, and all must have the same
+  /// subcommand.
+  static void check_same_command(Transport& world, const Parsed& parsed) {
+    agree(world, [&] {
+      if (!parsed.error.empty()) throw UsageError(parsed.error);
+    });
+    const std::string name = parsed.command ? parsed.command->name() : "help";
+    agree_on(world, "subcommand", std::hash<std::string>{}(name), name);
+  }
+
+  /// A command of one process: the other ranks wait for rank 0, which may take any time, and return its code.
+  ExitCode run_on_rank_0(const Parsed& parsed, const MpiSession& session, Transport& world) {
+    ExitCode code = ExitCode::success;
+    if (session.rank() == 0) code = guarded([&] { return run_here(parsed, &session); });
+    world.set_stall_timeout(0);
+    const Bytes answer = world.broadcast(Bytes(1, std::byte(static_cast<unsigned char>(code))), 0);
+    return static_cast<ExitCode>(answer[0]);
+  }
+
+  /// Several ranks may fail over the same thing at the same time. The lowest one speaks and ends the job; the
+  /// others see that as a signal while they wait for their turn. False: another one has spoken.
+  static bool is_first_to_speak(int rank) {
+    const int before = signals_received();
+    const double turn = now_seconds() + 0.05 * (1 + std::min(rank, 40));
+    while (now_seconds() < turn) {
+      if (signals_received() != before) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
+  }
+
+  struct Failure {
+    ExitCode code = ExitCode::internal;
+    std::string message;
+  };
+
+  /// What the exception that is being handled means to the user.
+  static Failure present_failure() {
+    try {
+      throw;
     } catch (const Error& error) {
-      message = error.what();
-      code = error.code();
+      return {error.code(), error.what()};
     } catch (const std::bad_alloc&) {
-      message = "out of memory";
-      code = ExitCode::memory;
+      return {ExitCode::memory, "out of memory"};
     } catch (const std::exception& error) {
-      message = std::string("internal error: ") + error.what();
+      return {ExitCode::internal, std::string("internal error: ") + error.what()};
     }
-    if (session.size() == 1) {
-      print_error(message);
-      return code;
-    }
-    print_error("rank " + std::to_string(session.rank()) + ": " + message);
-    MpiSession::abort(static_cast<int>(code));
   }
 
   template <typename Work>
-  static ExitCode guarded(const Work& work) {
+  ExitCode guarded(const Work& work) const {
     try {
       return work();
-    } catch (const Error& error) {
-      print_error(error.what());
-      return error.code();
-    } catch (const std::bad_alloc&) {
-      print_error("out of memory");
-      return ExitCode::memory;
-    } catch (const std::exception& error) {
-      print_error(std::string("internal error: ") + error.what());
-      return ExitCode::internal;
+    } catch (...) {
+      const Failure failure = present_failure();
+      if (speaks_) print_error(failure.message);
+      return failure.code;
     }
   }
 
   std::vector<std::unique_ptr<Command>> commands_;
   std::string command_line_;
+  bool speaks_ = true;  // one process of a job does
 };
 
 }  // namespace

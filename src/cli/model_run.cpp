@@ -3,11 +3,13 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "base/build_info.hpp"
 #include "base/host_info.hpp"
+#include "cli/files.hpp"
 #include "cli/log.hpp"
 #include "cli/report.hpp"
 #include "kernels/blas.hpp"
@@ -20,10 +22,10 @@ namespace {
 
 constexpr std::size_t kTraceSpans = 200000;
 
-std::uint64_t hash_text(const std::string& text) {
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  return hash;
+std::string hexadecimal(std::uint64_t value) {
+  char text[20];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
 }
 
 /// Settings that may differ from rank to rank: where things are and what is printed, not what is computed.
@@ -59,6 +61,10 @@ Bytes to_bytes(const std::string& text) {
   return bytes;
 }
 
+std::string to_text(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 }  // namespace
 
 ModelRun::ModelRun(const MpiSession& session, RunSettings& settings, VisitSettings all_settings,
@@ -80,10 +86,20 @@ void ModelRun::open() {
 }
 
 void ModelRun::check_same_everywhere() {
-  agree_on(*world_, "build", program_fingerprint(), std::string(version()) + " (" + build_commit() + ")");
-  const std::string settings =
+  const std::uint64_t fingerprint = program_fingerprint();
+  agree_on(*world_, "build", fingerprint,
+           std::string(version()) + " (" + build_commit() + ", program and library " +
+               hexadecimal(fingerprint) + ")");
+  const std::string own =
       shared_settings(all_settings_).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  agree_on(*world_, "set of flags", hash_text(settings), settings);
+  const Bytes roots = world_->broadcast(to_bytes(own), 0);
+  agree(*world_, [&] {
+    const auto mine = nlohmann::json::parse(own), other = nlohmann::json::parse(to_text(roots));
+    for (const auto& [name, value] : mine.items())
+      if (value != other.at(name))
+        throw CommError("--" + name + " is " + value.dump() + " here but " + other.at(name).dump() +
+                        " on rank 0");
+  });
 }
 
 /// Rank 0 reads the index and hands it round. Where a rank was started with another path, what lies there
@@ -93,6 +109,8 @@ void ModelRun::read_index() {
   const std::string own_path = *settings_.checkpoint;
   agree(*world_, [&] {
     if (!is_root()) return;
+    for (const auto& path : {settings_.json, settings_.trace})
+      if (path) check_writable(*path);
     index_ = read_checkpoint_index(own_path);
     const std::vector<std::byte> serialized = index_.serialize();
     bytes.assign(serialized.begin(), serialized.end());
@@ -146,8 +164,7 @@ void ModelRun::choose_threads() {
   const int from_environment = environment ? std::atoi(environment) : 0;
   std::vector<nlohmann::json> all;
   for (const Bytes& bytes : world_->all_gather(to_bytes(mine.dump())))
-    all.push_back(
-        nlohmann::json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())));
+    all.push_back(nlohmann::json::parse(to_text(bytes)));
   int sharers = 0;
   for (const auto& other : all) sharers += other == mine;
   if (settings_.threads) {
@@ -269,8 +286,7 @@ void ModelRun::log_header() {
 std::vector<RankFacts> ModelRun::gather_facts() {
   std::vector<RankFacts> all;
   for (const Bytes& bytes : world_->all_gather(to_bytes(to_json(facts_).dump())))
-    all.push_back(facts_from(
-        nlohmann::json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()))));
+    all.push_back(facts_from(nlohmann::json::parse(to_text(bytes))));
   return all;
 }
 

@@ -1,8 +1,9 @@
 #include "cli/prompts.hpp"
 
-#include <fstream>
 #include <set>
+#include <sstream>
 
+#include "cli/files.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -92,8 +93,7 @@ class LineReader {
 }  // namespace
 
 std::vector<Prompt> read_prompts(const std::string& path, const GenerationRequest& defaults) {
-  std::ifstream in(path);
-  if (!in) throw InputError("cannot open " + path);
+  std::istringstream in(read_file(path));
   std::vector<Prompt> prompts;
   std::set<std::string> ids;
   std::string line;
@@ -106,7 +106,6 @@ std::vector<Prompt> read_prompts(const std::string& path, const GenerationReques
       reader.fail("id " + prompts.back().id.dump() + " stands twice");
     prompts.back().request.index = static_cast<std::int64_t>(prompts.size()) - 1;
   }
-  if (in.bad()) throw InputError("cannot read " + path);
   return prompts;
 }
 

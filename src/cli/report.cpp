@@ -3,7 +3,6 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -16,7 +15,6 @@
 #include "checkpoint/hdf5_version.hpp"
 #include "cli/model_run.hpp"
 #include "kernels/blas.hpp"
-#include "stagformer/error.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -176,18 +174,6 @@ nlohmann::json times_record(const RankTimes& times) {
           {"messages_sent", times.messages_sent},
           {"bytes_sent", times.bytes_sent},
           {"passes", times.passes}};
-}
-
-void write_file_atomically(const std::string& path, const std::string& text) {
-  const std::string temporary = path + ".tmp";
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (!out || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const std::string reason = std::strerror(errno);
-    std::remove(temporary.c_str());
-    throw InputError("cannot write " + path + ": " + reason);
-  }
 }
 
 double percentile(std::vector<float> values, double percent) {

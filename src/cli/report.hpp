@@ -38,9 +38,6 @@ nlohmann::json provenance(const Transport& world, const std::string& command,
 nlohmann::json model_record(const CheckpointIndex& index, const Grid& grid);
 nlohmann::json times_record(const RankTimes& times);
 
-/// Writes to a temporary file beside it and renames. Throws InputError.
-void write_file_atomically(const std::string& path, const std::string& text);
-
 /// Seconds at a percentile (0 to 100) of the values; 0 where there are none.
 double percentile(std::vector<float> values, double percent);
 

@@ -6,20 +6,29 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
-#include "cli/report.hpp"
+#include "cli/files.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
+namespace {
+
+/// What mktemp leaves behind for a script.
+bool is_empty_file(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored) && std::filesystem::file_size(path, ignored) == 0;
+}
+
+}  // namespace
 
 ResultFile::ResultFile(const std::string& path, const std::string& run_digest) : path_(path) {
   const std::string journal = path + ".journal";
   std::error_code ignored;
-  if (std::filesystem::exists(path, ignored)) {
-    std::ifstream in(journal);
-    std::string written;
-    if (!std::getline(in, written))
+  std::ifstream in(journal);
+  std::string written;
+  const bool has_journal = static_cast<bool>(std::getline(in, written));
+  if (std::filesystem::exists(path, ignored) && (has_journal || !is_empty_file(path))) {
+    if (!has_journal)
       throw InputError(
           path + " exists and is not the output of an earlier run; remove it or choose another --output");
     if (written != run_digest)
@@ -41,10 +50,7 @@ void ResultFile::fail(const std::string& path) const {
 }
 
 void ResultFile::read_finished() {
-  std::ifstream in(path_, std::ios::binary);
-  std::stringstream content;
-  content << in.rdbuf();
-  const std::string text = content.str();
+  const std::string text = read_file(path_);
   std::size_t whole = 0;  // bytes of complete lines
   for (std::size_t end; (end = text.find('\n', whole)) != std::string::npos; whole = end + 1) {
     const auto line = nlohmann::json::parse(text.substr(whole, end - whole), nullptr, false);

@@ -15,7 +15,8 @@ SectionDelay parse_delay(const std::string& text) {
   const auto [colon, section_error] = std::from_chars(text.data(), end, delay.section);
   if (section_error == std::errc() && colon != end && *colon == ':') {
     const auto [rest, error] = std::from_chars(colon + 1, end, milliseconds);
-    if (error == std::errc() && rest == end && milliseconds >= 0 && delay.section >= 0) {
+    if (error == std::errc() && rest == end && milliseconds >= 0 && milliseconds < 1e9 &&
+        delay.section >= 0) {
       delay.seconds = milliseconds / 1000;
       return delay;
     }
@@ -51,6 +52,11 @@ void RunSettings::visit(SettingsVisitor& visitor) {
                  "What is logged to stderr");
   visitor.list("delay-section", delay_section,
                "SECTION:MILLISECONDS to sleep before that section's layers, for studies (repeatable)");
+}
+
+void RunSettings::check() const {
+  (void)engine_options();
+  if (memory_limit) (void)parse_bytes("memory-limit", *memory_limit);
 }
 
 EngineOptions RunSettings::engine_options() const {

@@ -30,6 +30,8 @@ struct RunSettings {
   std::vector<std::string> delay_section;
 
   void visit(SettingsVisitor& visitor);
+  /// Checks the fields that are texts with a form of their own. Throws UsageError.
+  void check() const;
 
   /// What the engine needs of these, still without slots and context. Throws UsageError.
   EngineOptions engine_options() const;

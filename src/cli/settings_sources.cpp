@@ -1,10 +1,10 @@
 #include "cli/settings_sources.hpp"
 
 #include <cstdlib>
-#include <fstream>
 #include <set>
 #include <sstream>
 
+#include "cli/files.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -102,10 +102,10 @@ class SourceReader : public SettingsVisitor {
       : filled_(filled), source_(std::move(source)) {}
 
   void text(const char* name, std::optional<std::string>& value, const char*, bool) override {
-    if (const auto found = take(name)) value = string_of(name, *found);
+    if (const auto found = take(name, true)) value = string_of(name, *found);
   }
   void choice(const char* name, std::string& value, const Choices& choices, const char*) override {
-    const auto found = take(name);
+    const auto found = take(name, true);
     if (!found) return;
     value = string_of(name, *found);
     for (const char* choice : choices)
@@ -134,7 +134,7 @@ class SourceReader : public SettingsVisitor {
     value = found->get<bool>();
   }
   void list(const char* name, std::vector<std::string>& values, const char*) override {
-    const auto found = take(name);
+    const auto found = take(name, true);
     if (!found) return;
     values.clear();
     if (found->is_array())
@@ -144,11 +144,12 @@ class SourceReader : public SettingsVisitor {
   }
 
  protected:
-  virtual std::optional<json> look_up(const std::string& name) = 0;
+  /// as_text: the field is a text; a source of texts must not read it as a number.
+  virtual std::optional<json> look_up(const std::string& name, bool as_text) = 0;
 
  private:
-  std::optional<json> take(const char* name) {
-    std::optional<json> found = look_up(name);
+  std::optional<json> take(const char* name, bool as_text = false) {
+    std::optional<json> found = look_up(name, as_text);
     if (!found || filled_.contains(name)) return std::nullopt;
     filled_.insert(name);
     return found;
@@ -178,11 +179,12 @@ class EnvironmentReader final : public SourceReader {
   explicit EnvironmentReader(std::set<std::string>& filled) : SourceReader(filled, "environment") {}
 
  private:
-  std::optional<json> look_up(const std::string& name) override {
+  std::optional<json> look_up(const std::string& name, bool as_text) override {
     std::string variable = "STAGFORMER_";
     for (const char c : name) variable += c == '-' ? '_' : static_cast<char>(std::toupper(c));
     const char* value = std::getenv(variable.c_str());
     if (!value || !*value) return std::nullopt;
+    if (as_text) return json(value);
     const json parsed = json::parse(value, nullptr, false);
     return parsed.is_number() || parsed.is_boolean() ? parsed : json(value);
   }
@@ -192,9 +194,7 @@ class FileReader final : public SourceReader {
  public:
   FileReader(std::set<std::string>& filled, const std::string& path)
       : SourceReader(filled, path), path_(path) {
-    std::ifstream in(path);
-    if (!in) throw UsageError("--settings: cannot open " + path);
-    settings_ = json::parse(in, nullptr, false);
+    settings_ = json::parse(text_of(path), nullptr, false);
     if (!settings_.is_object()) throw UsageError("--settings: " + path + " holds no JSON object");
   }
   void check_all_known() const {
@@ -203,7 +203,14 @@ class FileReader final : public SourceReader {
   }
 
  private:
-  std::optional<json> look_up(const std::string& name) override {
+  static std::string text_of(const std::string& path) {
+    try {
+      return read_file(path);
+    } catch (const InputError& error) {
+      throw UsageError(std::string("--settings: ") + error.what());
+    }
+  }
+  std::optional<json> look_up(const std::string& name, bool) override {
     asked_.insert(name);
     const auto found = settings_.find(name);
     return found == settings_.end() ? std::nullopt : std::optional<json>(*found);

@@ -6,11 +6,11 @@
 namespace stagformer::internal {
 namespace {
 
-std::atomic<bool> signalled{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
+std::atomic<int> signals{0};
+static_assert(std::atomic<int>::is_always_lock_free);
 
 extern "C" void on_signal(int) {
-  signalled.store(true, std::memory_order_relaxed);
+  signals.fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -24,8 +24,12 @@ void install_signal_handlers() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+int signals_received() {
+  return signals.load(std::memory_order_relaxed);
+}
+
 bool stop_signalled() {
-  return signalled.load(std::memory_order_relaxed);
+  return signals_received() > 0;
 }
 
 }  // namespace stagformer::internal

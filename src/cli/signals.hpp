@@ -4,6 +4,7 @@
 namespace stagformer::internal {
 
 void install_signal_handlers();
+int signals_received();
 bool stop_signalled();
 
 }  // namespace stagformer::internal

@@ -171,8 +171,13 @@ bool AllGather::idle() {
   return all;
 }
 
+// Round by round, so that a stall names the rank that this one waits for.
 std::span<const std::byte> AllGather::wait(const WaitSubject& subject) {
-  transport_.wait_until([this] { return test(); }, subject);
+  while (!test()) {
+    const std::size_t round = round_;
+    transport_.wait_until([&] { return test() || round_ != round; },
+                          {subject.what, rounds_[round].receive.peer(), subject.step});
+  }
   return result_.span().first(ranks_ * bytes_);
 }
 

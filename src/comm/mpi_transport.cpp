@@ -64,6 +64,17 @@ std::string MpiTransport::library() const {
   return mpi_library_text();
 }
 
+int MpiTransport::rank_in_job(int rank) const {
+  MPI_Group mine = MPI_GROUP_NULL, job = MPI_GROUP_NULL;
+  MPI_Comm_group(loop_, &mine);
+  MPI_Comm_group(MPI_COMM_WORLD, &job);
+  int in_job = rank;
+  MPI_Group_translate_ranks(mine, 1, &rank, job, &in_job);
+  MPI_Group_free(&mine);
+  MPI_Group_free(&job);
+  return in_job;
+}
+
 Transport::Request MpiTransport::add(const Entry& entry) {
   STAG_CHECK(entry.peer >= 0 && entry.peer < size_, entry.peer, size_);
   STAG_CHECK(entry.tag >= 0 && entry.tag <= kLastTag, entry.tag);

@@ -25,6 +25,7 @@ class MpiTransport final : public Transport {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int rank_in_job(int rank) const override;
   std::string host_name() const override { return host_name_; }
   std::string library() const override;
 

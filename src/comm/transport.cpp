@@ -27,9 +27,8 @@ void pause_core() {
 
 std::string stall_message(const Transport& transport, const WaitSubject& subject, double timeout_s) {
   std::ostringstream out;
-  out << "host " << transport.host_name() << ", rank " << transport.rank() << ": waited " << timeout_s
-      << " s for " << subject.what;
-  if (subject.peer >= 0) out << " from rank " << subject.peer;
+  out << "host " << transport.host_name() << ": waited " << timeout_s << " s for " << subject.what;
+  if (subject.peer >= 0) out << " from rank " << transport.rank_in_job(subject.peer);
   if (subject.step >= 0) out << " at step " << subject.step;
   out << " (--stall-timeout)";
   return out.str();

@@ -54,6 +54,8 @@ class Transport {
   virtual std::string host_name() const = 0;
   /// "Open MPI v4.1.4, ..." or "local threads": for the log.
   virtual std::string library() const = 0;
+  /// What this transport's rank `rank` is called in the whole job: for messages.
+  virtual int rank_in_job(int rank) const { return rank; }
   /// Nothing is really sent: what is received, sizes included, is made up.
   virtual bool is_dry_run() const { return false; }
 
@@ -99,7 +101,7 @@ class Transport {
   void set_yield(bool yield) { yield_ = yield; }
   bool yields() const { return yield_; }
 
-  /// Tests until done. Throws CommError naming host, rank, subject, peer and step once the stall timeout has
+  /// Tests until done. Throws CommError naming host, subject, peer and step once the stall timeout has
   /// passed.
   void wait(Request request, const WaitSubject& subject);
   /// As wait(), on any condition; `done` must call test() or poll() itself so that messages move.

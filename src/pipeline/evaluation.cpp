@@ -29,12 +29,14 @@ Evaluator::Evaluator(Engine& engine, const EngineOptions& options, int lookahead
 
 std::vector<WindowScores> Evaluator::score(std::span<const Window> windows,
                                            const std::function<void(std::size_t done)>& progress) {
+  progress_ = progress;
+  done_ = 0;
   scores_.clear();
   for (const Window& window : windows) scores_.emplace_back(window.size() - 1);
   const auto slots = static_cast<std::size_t>(options_.slots);
   for (std::size_t first = 0; first < windows.size(); first += slots) {
     score_group(windows, first);
-    if (progress) progress(std::min(first + slots, windows.size()));
+    done_ = std::min(first + slots, windows.size());
   }
   while (engine_.pending_read_outs() > 0) collect_one();
   engine_.drain();
@@ -90,6 +92,7 @@ void Evaluator::run(bool recurrent) {
   tokens_.clear();
   readouts_.clear();
   row_targets_.clear();
+  if (progress_) progress_(done_);
   while (engine_.pending_read_outs() > lookahead_) collect_one();
 }
 

@@ -28,6 +28,7 @@ class Evaluator {
 
   /// Scores the windows; all ranks of the replica get the result. Throws NumericError for logits that are not
   /// finite.
+  /// progress: called after every pass with the windows that have gone through.
   std::vector<WindowScores> score(std::span<const Window> windows,
                                   const std::function<void(std::size_t done)>& progress);
 
@@ -51,6 +52,8 @@ class Evaluator {
   const EngineOptions& options_;
   int lookahead_;
   std::int64_t recurrent_after_;
+  std::function<void(std::size_t done)> progress_;
+  std::size_t done_ = 0;
   std::vector<WindowScores> scores_;
   std::vector<Row> rows_;
   std::vector<std::int32_t> tokens_;

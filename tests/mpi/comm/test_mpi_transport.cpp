@@ -24,9 +24,8 @@ TEST(MpiTransport, RankZeroNamesTheRankThatDoesNotComeToABarrier) {
       part->barrier();
       ADD_FAILURE() << "rank 1 was not there";
     } catch (const CommError& error) {
-      EXPECT_EQ(
-          std::string(error.what()),
-          "host " + part->host_name() + ", rank 0: waited 0.3 s for a barrier from rank 1 (--stall-timeout)");
+      EXPECT_EQ(std::string(error.what()),
+                "host " + part->host_name() + ": waited 0.3 s for a barrier from rank 1 (--stall-timeout)");
     }
   }
   world().barrier();

@@ -21,10 +21,10 @@ std::string stall_of(Transport& transport, const WaitSubject& subject) {
   return "no error";
 }
 
-TEST(Watchdog, NamesHostRankSubjectPeerAndStep) {
+TEST(Watchdog, NamesHostSubjectPeerAndStep) {
   DryRunTransport transport(3, 4);
   transport.set_stall_timeout(0.05);
-  const std::string host = "host " + this_host_name() + ", rank 3: waited 0.05 s for ";
+  const std::string host = "host " + this_host_name() + ": waited 0.05 s for ";
   EXPECT_EQ(stall_of(transport, {.what = "memory of section 1", .peer = 2, .step = 17}),
             host + "memory of section 1 from rank 2 at step 17 (--stall-timeout)");
   EXPECT_EQ(stall_of(transport, {.what = "candidates", .step = 0}),

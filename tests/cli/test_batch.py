@@ -1,0 +1,88 @@
+"""Many prompts: complete results, the same text however they are run."""
+
+import unittest
+
+from support import TestCase, by_id, checkpoint, run
+
+LINES = [
+    {"prompt": "first"},
+    {"id": "two", "prompt": "the second, a longer one, in several chunks", "max_tokens": 9},
+    {"id": -3, "prompt": "", "temperature": 2.0, "seed": 7},
+    {"id": "2", "prompt": "third", "temperature": 1, "top_k": 5, "top_p": 0.9, "min_p": 0.01, "max_tokens": 12},
+    {"prompt": "fifth \u00e4\u4e16\U0001f600", "stop": ["\ufffd"], "max_tokens": 15},
+    {"prompt": "first", "temperature": 5.0},
+    {"prompt": "first", "temperature": 5.0},
+    {"id": 1000000007, "prompt": "x" * 63, "max_tokens": 1},
+    {"prompt": "too long " * 10},
+]
+
+
+class Batch(TestCase):
+    def setUp(self):
+        super().setUp()
+        self.lines = self.prompts(LINES)
+
+    def generate(self, *args, name="separate2", ranks=None):
+        return self.succeeds(run("generate", "--checkpoint", checkpoint(name), "--prompts", self.lines, "--max-tokens", "6",
+                                 "--ignore-eos", *args, ranks=ranks))
+
+    def test_results(self):
+        records = self.generate().records
+        self.assertEqual(sorted(records), sorted(["1", '"two"', "-3", '"2"', "5", "6", "7", "1000000007", "9"]))
+        for record in records.values():
+            self.assertEqual(set(record) - {"error"}, {"id", "text", "token_ids", "finish_reason", "prompt_tokens"})
+        reasons = {key: record["finish_reason"] for key, record in records.items()}
+        self.assertEqual(reasons.pop("9"), "error")
+        self.assertIn(reasons.pop("5"), ("length", "stop"))
+        self.assertEqual(set(reasons.values()), {"length"})
+        self.assertEqual([len(records[key]["token_ids"]) for key in ("1", '"two"', '"2"', "1000000007")], [6, 9, 12, 1])
+        self.assertEqual(records["5"]["prompt_tokens"], 1 + len("fifth ".encode()) + 2 + 3 + 4)
+        self.assertNotEqual(records["6"]["token_ids"], records["7"]["token_ids"])  # the place in the input counts
+
+    def test_a_line_is_what_the_prompt_alone_would_be(self):
+        records = self.generate(ranks=2).records
+        alone = self.succeeds(run("generate", "--checkpoint", checkpoint("separate2"), "--prompt", LINES[1]["prompt"],
+                                  "--max-tokens", "9", "--ignore-eos", "--token-ids", ranks=2))
+        self.assertEqual([int(word) for word in alone.text.split()], records['"two"']["token_ids"])
+
+    def test_the_same_however_it_is_run(self):
+        whole = self.generate().records
+        for ranks, *args in ((None, "--batch", "1"), (None, "--batch", "3", "--chunk", "2"), (None, "--threads", "2"), (2,),
+                             (2, "--batch", "1"), (2, "--batch", "3", "--chunk", "1"), (2, "--head", "sliced"),
+                             (2, "--schedule", "sequential", "--head", "last"), (4,), (4, "--batch", "1"),
+                             (2, "--replicas", "2"), (3, "--replicas", "3")):
+            with self.subTest(ranks=ranks, args=args):
+                self.assertEqual(self.generate(*args, ranks=ranks).records, whole)
+
+    def test_four_sections(self):
+        whole = self.generate(name="sections4").records
+        for ranks, *args in ((4, "--batch", "3"), (4, "--replicas", "2"), (2, "--chunk", "3")):
+            self.assertEqual(self.generate(*args, name="sections4", ranks=ranks).records, whole)
+
+    def test_output_file(self):
+        whole = self.generate(ranks=2)
+        output = self.folder / "results.jsonl"
+        for ranks in (2, 4):
+            self.assertEqual(self.generate("--output", output, ranks=ranks).stdout, b"")
+            self.assertEqual(by_id(output.read_text()), whole.records)
+            for path in self.folder.glob("results.jsonl*"):
+                path.unlink()
+
+    def test_log_probabilities(self):
+        records = self.generate("--log-probabilities", ranks=2).records
+        for key, record in records.items():
+            self.assertEqual(len(record["log_probabilities"]), len(record["token_ids"]))
+            self.assertTrue(all(value <= 0 for value in record["log_probabilities"]))
+        self.assertEqual(records, self.generate("--log-probabilities").records)
+
+    def test_streams_of_results(self):
+        """More results than a batch, from several replicas, each once."""
+        self.lines = self.prompts([{"id": f"line {i}", "prompt": "word " * (i % 7), "max_tokens": 1 + i % 5}
+                                   for i in range(60)])
+        whole = self.generate().records
+        self.assertEqual(len(whole), 60)
+        self.assertEqual(self.generate("--batch", "4", ranks=4).records, whole)
+
+
+if __name__ == "__main__":
+    unittest.main()
