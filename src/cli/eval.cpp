@@ -111,13 +111,24 @@ class EvalCommand final : public Command {
     Evaluator evaluator(run.engine(), run.options(), run.lookahead(), settings_.recurrent_after.value_or(0));
     double next_line = now_seconds() + 5;
     ReplicaReports reports(run.world(), run.grid(), {});
-    const std::vector<WindowScores> scores = evaluator.score(mine, [&](std::size_t done) {
-      if (reports.step(stop_signalled())) run.engine().request_stop();
-      if (!run.is_root() || now_seconds() < next_line) return;
-      next_line = now_seconds() + 5;
-      spdlog::info("{} of {} windows", done * replicas, windows.size());
+    // All ranks of a replica meet these two at the same read-out; the other replicas hear of them here.
+    std::optional<Error> ended;
+    std::vector<WindowScores> scores;
+    try {
+      scores = evaluator.score(mine, [&](std::size_t done) {
+        if (reports.step(stop_signalled())) run.engine().request_stop();
+        if (!run.is_root() || now_seconds() < next_line) return;
+        next_line = now_seconds() + 5;
+        spdlog::info("{} of {} windows", done * replicas, windows.size());
+      });
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::interrupted && error.code() != ExitCode::numeric) throw;
+      ended = error;
+    }
+    reports.finish(!ended);
+    agree(run.world(), [&] {
+      if (ended) throw *ended;
     });
-    reports.finish(true);
     return gather(run, windows, scores);
   }
 

@@ -12,7 +12,7 @@ LINES = [
     {"prompt": "fifth \u00e4\u4e16\U0001f600", "stop": ["\ufffd"], "max_tokens": 15},
     {"prompt": "first", "temperature": 5.0},
     {"prompt": "first", "temperature": 5.0},
-    {"id": 1000000007, "prompt": "x" * 63, "max_tokens": 1},
+    {"id": 1000000007, "prompt": "x" * 62, "max_tokens": 1},
     {"prompt": "too long " * 10},
 ]
 

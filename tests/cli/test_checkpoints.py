@@ -78,7 +78,7 @@ class Checkpoints(TestCase):
                     self.fails(result, (CHECKPOINT, CONFIG), str(damaged))
 
     def test_newer_version(self):
-        newer = damage.set_integer_attribute(self.copy("separate2"), "format_version", 2)
+        newer = damage.set_attribute(self.copy("separate2"), "format_version", 2)
         self.refused(newer, "version", "2")
 
     def test_other_shapes_than_the_configuration_says(self):
@@ -112,19 +112,25 @@ class Checkpoints(TestCase):
 
 
 class Values(TestCase):
-    def test_values_that_are_not_finite(self):
-        damaged = damage.put_nan(self.copy("separate2"))
-        one = ("generate", "--checkpoint", damaged, *PROMPT)
+    def test_weights_that_are_not_finite(self):
+        damaged = damage.put_value(self.copy("separate2"), float("nan"))
+        for ranks in (None, 2):
+            self.fails(run("generate", "--checkpoint", damaged, *PROMPT, "--no-verify", ranks=ranks), CHECKPOINT,
+                       "embedding/weight", "not finite")
+        self.fails(run("generate", "--checkpoint", damaged, *PROMPT, ranks=2), CHECKPOINT, "checksum")
+        self.fails(run("inspect", "--checkpoint", damaged, "--verify"), CHECKPOINT, "embedding/weight")
+
+    def test_sums_that_are_not_finite(self):
+        damaged = damage.put_value(self.copy("separate2"), 3e38)
         text = self.file("text", "a text to score, longer than one window")
+        one = ("generate", "--checkpoint", damaged, *PROMPT)
         score = ("eval", "--checkpoint", damaged, "--text", text, "--context", "8")
         for ranks in (None, 2, 4):
             self.fails(run(*one, "--no-verify", ranks=ranks), NUMERIC, "not finite", stdout=None)
             self.fails(run(*score, "--no-verify", ranks=ranks), NUMERIC, "not finite")
-        self.fails(run(*one, ranks=2), CHECKPOINT, "checksum")
-        self.fails(run("inspect", "--checkpoint", damaged, "--verify"), CHECKPOINT, "embedding/weight")
 
     def test_a_batch_goes_on_behind_them(self):
-        damaged = damage.put_nan(self.copy("separate2"))
+        damaged = damage.put_value(self.copy("separate2"), 3e38)
         prompts = self.prompts([{"prompt": "one"}, {"prompt": "two"}])
         result = self.succeeds(run("generate", "--checkpoint", damaged, "--no-verify", "--prompts", prompts, ranks=2))
         self.assertEqual([r["finish_reason"] for r in result.records.values()], ["error", "error"])

@@ -78,7 +78,7 @@ class RanksThatDiffer(TestCase):
     def test_checkpoints_that_differ_far_behind_their_heads(self):
         damaged = self.copy("separate2")
         content = bytearray(damaged.read_bytes())
-        content[-100] ^= 1  # in a weight that rank 1 reads
+        content[-2000] ^= 1  # in a weight that rank 1 reads: the last dataset, in front of HDF5's own tail
         damaged.write_bytes(content)
         result = run_command(launch(generate(), ("generate", "--checkpoint", damaged, *PROMPT)))
         self.fails(result, CHECKPOINT, str(damaged), "sections/1", "checksum")
