@@ -28,7 +28,7 @@ struct RopeScaling {
 struct CrossAttentionConfig {
   bool enabled = true;
   bool all_layers = true;
-  std::vector<int> layers;            ///< used where all_layers is false; layer numbers from 0
+  std::vector<int> layers;             ///< used where all_layers is false; layer numbers from 0
   std::optional<std::int64_t> window;  ///< w in positions; nothing = unbounded
   int lag = 1;
   bool rope = true;
@@ -46,9 +46,9 @@ struct SectionsConfig {
 };
 
 struct ModelConfig {
-  std::int64_t vocab_size = 0;         ///< V
-  std::int64_t hidden_size = 0;        ///< d
-  std::int64_t intermediate_size = 0;  ///< f
+  std::int64_t vocab_size = 0;           ///< V
+  std::int64_t hidden_size = 0;          ///< d
+  std::int64_t intermediate_size = 0;    ///< f
   std::int64_t num_attention_heads = 0;  ///< H
   std::int64_t num_key_value_heads = 0;  ///< G
   std::int64_t head_dim = 0;             ///< a
@@ -65,7 +65,8 @@ struct ModelConfig {
   bool add_bos = false;
   SectionsConfig sections;
 
-  /// Parses and checks; throws ConfigError that names the unknown, missing or impossible key by its dotted path.
+  /// Parses and checks; throws ConfigError that names the unknown, missing or impossible key by its dotted
+  /// path.
   static ModelConfig from_json(std::string_view json);
   /// Every key, defaults included; from_json(to_json()) gives the same configuration.
   std::string to_json() const;

@@ -40,9 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     ids = tokenizer_of(checkpoint).encode(Path(options.text).read_text(encoding="utf-8"))
     context = options.context or model.config.max_position_embeddings
     full = [w for w in windows(ids, model.config, context) if len(w) == context][: options.windows]
-    print(f"| K | exact | own | previous_pass |   ({len(full)} windows of {context} tokens)\n|---|---|---|---|")
+    print(f"| K | exact | own | previous_pass |   ({len(full)} windows of {context} tokens)\n|---|---|---|---|", flush=True)
     for k, *losses in measure(model, torch.tensor(full), options.after):
-        print(f"| {k} | " + " | ".join(f"{loss:.4f}" for loss in losses) + " |")
+        print(f"| {k} | " + " | ".join(f"{loss:.4f}" for loss in losses) + " |", flush=True)
 
 
 if __name__ == "__main__":

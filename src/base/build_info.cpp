@@ -6,11 +6,17 @@
 
 namespace stagformer::internal {
 
-const char* version() { return STAGFORMER_VERSION; }
+const char* version() {
+  return STAGFORMER_VERSION;
+}
 
-const char* build_commit() { return STAGFORMER_COMMIT; }
+const char* build_commit() {
+  return STAGFORMER_COMMIT;
+}
 
-std::string build_summary() { return std::string(STAGFORMER_COMPILER) + ", " + STAGFORMER_BUILD; }
+std::string build_summary() {
+  return std::string(STAGFORMER_COMPILER) + ", " + STAGFORMER_BUILD;
+}
 
 std::uint64_t program_fingerprint() {
   std::uint64_t fingerprint = file_fingerprint("/proc/self/exe");

@@ -6,8 +6,9 @@
 
 namespace stagformer::internal {
 
-const char* version();       ///< "0.1.0"
-const char* build_commit();  ///< short hash, "-dirty" behind it where files were changed; "unknown" without git
+const char* version();  ///< "0.1.0"
+const char*
+build_commit();  ///< short hash, "-dirty" behind it where files were changed; "unknown" without git
 std::string build_summary();  ///< compiler, build type and flags
 
 /// Fingerprint of the running program's and the library's files.

@@ -18,10 +18,10 @@ std::string join_values(const Values&... values) {
 }  // namespace stagformer::internal
 
 /// Always on, for conditions outside inner loops. Further arguments are printed when it fails.
-#define STAG_CHECK(condition, ...)                                                      \
-  do {                                                                                  \
-    if (!(condition)) [[unlikely]]                                                      \
-      ::stagformer::internal::check_failed(#condition, __FILE__, __LINE__,              \
+#define STAG_CHECK(condition, ...)                                                            \
+  do {                                                                                        \
+    if (!(condition)) [[unlikely]]                                                            \
+      ::stagformer::internal::check_failed(#condition, __FILE__, __LINE__,                    \
                                            ::stagformer::internal::join_values(__VA_ARGS__)); \
   } while (false)
 

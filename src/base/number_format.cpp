@@ -20,21 +20,27 @@ constexpr std::array<FormatFacts, 5> kFormats = {{{NumberFormat::f32, "f32", 1, 
                                                   {NumberFormat::q4_0, "q4_0", kBlockValues, 18},
                                                   {NumberFormat::q4_1, "q4_1", kBlockValues, 20}}};
 
-const FormatFacts& facts_of(NumberFormat format) { return kFormats[static_cast<std::size_t>(format)]; }
+const FormatFacts& facts_of(NumberFormat format) {
+  return kFormats[static_cast<std::size_t>(format)];
+}
 
 }  // namespace
 
 std::int64_t stored_row_bytes(NumberFormat format, std::int64_t columns) {
   const FormatFacts& facts = facts_of(format);
   if (columns % facts.unit_values != 0)
-    throw ConfigError(std::string("number format ") + facts.name + " needs rows of a multiple of 32 values, not of " +
-                      std::to_string(columns));
+    throw ConfigError(std::string("number format ") + facts.name +
+                      " needs rows of a multiple of 32 values, not of " + std::to_string(columns));
   return columns / facts.unit_values * facts.unit_bytes;
 }
 
-bool is_block_format(NumberFormat format) { return facts_of(format).unit_values > 1; }
+bool is_block_format(NumberFormat format) {
+  return facts_of(format).unit_values > 1;
+}
 
-const char* name_of(NumberFormat format) { return facts_of(format).name; }
+const char* name_of(NumberFormat format) {
+  return facts_of(format).name;
+}
 
 NumberFormat number_format_from(std::string_view name) {
   for (const FormatFacts& facts : kFormats)

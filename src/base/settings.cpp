@@ -23,7 +23,8 @@ std::int64_t parse_bytes(const char* setting, const std::string& text) {
   const std::string units = "KMGTP";
   double factor = 1;
   if (!unit.empty()) {
-    const std::size_t power = unit.size() == 1 ? units.find(static_cast<char>(std::toupper(unit[0]))) : std::string::npos;
+    const std::size_t power =
+        unit.size() == 1 ? units.find(static_cast<char>(std::toupper(unit[0]))) : std::string::npos;
     if (power == std::string::npos) throw UsageError(problem);
     factor = std::pow(1024.0, static_cast<double>(power + 1));
   }

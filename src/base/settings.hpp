@@ -1,5 +1,6 @@
-// Settings as plain structs. Each struct lists its fields once, in visit(): name, value, range and help. The command-line
-// parser, the settings file, the environment, the log's echo and the JSON record are all visitors over that list.
+// Settings as plain structs. Each struct lists its fields once, in visit(): name, value, range and help. The
+// command-line parser, the settings file, the environment, the log's echo and the JSON record are all
+// visitors over that list.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +18,13 @@ class SettingsVisitor {
   using Choices = std::vector<const char*>;
   virtual ~SettingsVisitor() = default;
 
-  virtual void text(const char* name, std::optional<std::string>& value, const char* help, bool required = false) = 0;
+  virtual void text(const char* name, std::optional<std::string>& value, const char* help,
+                    bool required = false) = 0;
   virtual void choice(const char* name, std::string& value, const Choices& choices, const char* help) = 0;
   virtual void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most,
                        const char* help) = 0;
-  virtual void integer(const char* name, std::optional<std::int64_t>& value, std::int64_t least, std::int64_t most,
-                       const char* help) = 0;
+  virtual void integer(const char* name, std::optional<std::int64_t>& value, std::int64_t least,
+                       std::int64_t most, const char* help) = 0;
   virtual void number(const char* name, double& value, double least, double most, const char* help) = 0;
   virtual void flag(const char* name, bool& value, const char* help) = 0;
   virtual void list(const char* name, std::vector<std::string>& values, const char* help) = 0;

@@ -6,7 +6,9 @@
 namespace stagformer::internal {
 namespace {
 
-bool looks_numeric(const std::string& text) { return !text.empty() && std::isdigit(static_cast<unsigned char>(text[0])); }
+bool looks_numeric(const std::string& text) {
+  return !text.empty() && std::isdigit(static_cast<unsigned char>(text[0]));
+}
 
 }  // namespace
 

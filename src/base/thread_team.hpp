@@ -15,7 +15,8 @@ class ThreadTeam {
   explicit ThreadTeam(int threads) : threads_(threads < 1 ? 1 : threads) {}
   int size() const { return threads_; }
 
-  /// Calls body(begin, end) on disjoint ranges that cover [0, count), one range a thread. The first exception is rethrown.
+  /// Calls body(begin, end) on disjoint ranges that cover [0, count), one range a thread. The first exception
+  /// is rethrown.
   template <typename Body>
   void for_ranges(std::int64_t count, Body&& body) const {
     if (count <= 0) return;

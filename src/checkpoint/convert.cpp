@@ -18,6 +18,8 @@
 namespace stagformer::internal {
 namespace {
 
+constexpr std::int64_t kValuesWorthThreads = 1 << 20;
+
 class Converter {
  public:
   explicit Converter(const ConvertOptions& options)
@@ -76,13 +78,18 @@ std::vector<std::byte> Converter::requantized(const DatasetInfo& info, const Row
                                               NumberFormat to) const {
   const std::int64_t from_bytes = info.bytes / info.rows(), to_bytes = stored_row_bytes(to, info.columns());
   std::vector<std::byte> out(static_cast<std::size_t>(slice.count * to_bytes));
-  team_.for_ranges(slice.count, [&](std::int64_t begin, std::int64_t end) {
+  const auto convert_rows = [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(info.columns()));
     for (std::int64_t r = begin; r < end; ++r) {
       dequantize_row(info.format, info.columns(), slice.stored.data() + r * from_bytes, row.data());
       quantize_row(to, info.columns(), row.data(), out.data() + r * to_bytes);
     }
-  });
+  };
+  // Waking threads on a busy machine takes longer than a small matrix.
+  if (slice.count * info.columns() < kValuesWorthThreads)
+    convert_rows(0, slice.count);
+  else
+    team_.for_ranges(slice.count, convert_rows);
   return out;
 }
 

@@ -20,6 +20,9 @@ herr_t append_description(unsigned, const H5E_error2_t* error, void* text) {
 }  // namespace
 
 Hdf5Session::Hdf5Session() : lock_(library_mutex()) {
+  // A damaged file can leave identifiers open inside HDF5, which it would complain about at exit. All of ours
+  // are closed by then.
+  H5dont_atexit();
   H5open();
   H5Eget_auto2(H5E_DEFAULT, &printer_, &printer_data_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);

@@ -16,6 +16,9 @@
 namespace stagformer::internal {
 namespace {
 
+constexpr const char* kLockFailure = "unable to lock";  // HDF5's words
+constexpr std::uintmax_t kSmallestFile = 512;           // no checkpoint is as small as that
+
 bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }
@@ -46,22 +49,34 @@ void check_plain_file(const std::string& path) {
   if (!hdf5) throw CheckpointError(path + ": is not an HDF5 file");
 }
 
-Handle try_open(const std::string& path, bool lock) {
+Handle file_access(const std::string& path, bool lock) {
   Handle access = checked(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, path, "H5Pcreate");
 #if H5_VERSION_GE(1, 14, 0) || (H5_VERSION_GE(1, 12, 1) && !H5_VERSION_GE(1, 13, 0)) || \
     (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 11, 0))
-  if (!lock) H5Pset_file_locking(access.get(), false, true);
+  if (!lock) checked(H5Pset_file_locking(access.get(), false, true), path, "H5Pset_file_locking");
 #else
   if (!lock)
     setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);  // libraries without the call above ask for it at each open
 #endif
-  return {H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose};
+  return access;
+}
+
+/// No file and a reason where it cannot be opened.
+ReadableFile try_open(const std::string& path, bool lock, std::string& reason) {
+  const Handle access = file_access(path, lock);
+  ReadableFile opened;
+  opened.links = checked(H5Pcreate(H5P_LINK_ACCESS), H5Pclose, path, "H5Pcreate");
+  checked(H5Pset_elink_fapl(opened.links.get(), access.get()), path, "H5Pset_elink_fapl");
+  opened.file = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
+  if (!opened.file) reason = take_hdf5_error();  // at once: any further call empties the error stack
+  return opened;
 }
 
 [[noreturn]] void throw_open_failure(const std::string& path, const std::string& reason) {
-  for (const char* sign : {"truncated file", "addr overflow", "end of file", "eof"})
-    if (contains(reason, sign))
-      throw CheckpointError(path + ": truncated: the file ends too early (HDF5: " + reason + ")");
+  bool truncated = std::filesystem::file_size(path) < kSmallestFile;
+  for (const char* sign : {"truncated file", "addr overflow", "eof"})
+    truncated = truncated || contains(reason, sign);
+  if (truncated) throw CheckpointError(path + ": truncated: the file ends too early (HDF5: " + reason + ")");
   throw CheckpointError(path + ": damaged or unsupported HDF5 file (HDF5: " + reason + ")");
 }
 
@@ -143,17 +158,16 @@ herr_t append_name(hid_t, const char* name, const H5L_info_t*, void* names) {
 
 }  // namespace
 
-Handle open_read_only(const std::string& path) {
+ReadableFile open_read_only(const std::string& path) {
   check_plain_file(path);
-  if (Handle file = try_open(path, true)) return file;
-  std::string reason = take_hdf5_error();
-  if (contains(reason, "lock")) {
+  std::string reason;
+  if (ReadableFile opened = try_open(path, true, reason); opened.file) return opened;
+  if (contains(reason, kLockFailure)) {
     // EAGAIN means that somebody holds the lock; anything else that the file system has none.
     if (contains(reason, std::strerror(EAGAIN)))
       throw CheckpointError(path + ": is being written by another process (HDF5: " + reason + ")");
-    if (Handle file = try_open(path, false)) return file;
-    reason = take_hdf5_error();
-    if (contains(reason, "lock"))
+    if (ReadableFile opened = try_open(path, false, reason); opened.file) return opened;
+    if (contains(reason, kLockFailure))
       throw CheckpointError(path + ": cannot be locked; set HDF5_USE_FILE_LOCKING=FALSE (HDF5: " + reason +
                             ")");
   }
@@ -240,8 +254,8 @@ std::vector<std::int64_t> extents_of(hid_t dataset, const std::string& where) {
   return {extents.begin(), extents.end()};
 }
 
-Handle open_object(hid_t group, const std::string& name, const std::string& where) {
-  Handle object(H5Oopen(group, name.c_str(), H5P_DEFAULT), H5Oclose);
+Handle open_object(hid_t group, const std::string& name, const Handle& links, const std::string& where) {
+  Handle object(H5Oopen(group, name.c_str(), links.get()), H5Oclose);
   if (!object) throw_link_failure(group, name, where);
   return object;
 }

@@ -11,9 +11,14 @@
 
 namespace stagformer::internal {
 
+struct ReadableFile {
+  Handle file;
+  Handle links;  ///< link access: how the files behind external links are opened
+};
+
 /// Opens an HDF5 file for reading. Missing, unreadable, foreign and truncated files each get a message of
-/// their own. Where the file system has no locks the file is opened without one.
-Handle open_read_only(const std::string& path);
+/// their own. Where the file system has no locks the file, and those it links to, are opened without.
+ReadableFile open_read_only(const std::string& path);
 
 /// Name of the file that an object lies in, as HDF5 opened it.
 std::string file_name_of(hid_t object);
@@ -33,7 +38,7 @@ std::vector<std::int64_t> extents_of(hid_t dataset, const std::string& where);
 
 /// Follows a link; throws with the reason (dangling, missing file, loop) where it leads nowhere. `where`
 /// names the link.
-Handle open_object(hid_t group, const std::string& name, const std::string& where);
+Handle open_object(hid_t group, const std::string& name, const Handle& links, const std::string& where);
 /// Names of a group's links.
 std::vector<std::string> link_names(hid_t group, const std::string& where);
 

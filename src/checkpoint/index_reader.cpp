@@ -40,17 +40,17 @@ struct KnownFile {
 
 class IndexReader {
  public:
-  explicit IndexReader(const std::string& path) : root_(open_read_only(path)) {
+  explicit IndexReader(const std::string& path) : opened_(open_read_only(path)) {
     index_.path = path;
     folder_ = std::filesystem::absolute(path).parent_path();
   }
 
   CheckpointIndex read() {
-    file_index(root_.get());
+    file_index(root());
     read_root_attributes();
     read_tokenizer();
     const std::vector<DatasetRequest> schema = schema_of(index_.config);
-    walk(schema_tree(schema), root_.get(), "");
+    walk(schema_tree(schema), root(), "");
     add_warnings();
     return std::move(index_);
   }
@@ -80,7 +80,9 @@ class IndexReader {
   }
   void add_warnings();
 
-  Handle root_;
+  hid_t root() const { return opened_.file.get(); }
+
+  ReadableFile opened_;
   std::filesystem::path folder_;  // of the root file, absolute
   CheckpointIndex index_;
   std::vector<KnownFile> known_;         // beside index_.files
@@ -90,8 +92,8 @@ class IndexReader {
 
 void IndexReader::check_format() {
   const std::string& path = index_.path;
-  const std::optional<std::string> format = string_attribute(root_.get(), "format", path);
-  if (!format && H5Lexists(root_.get(), "layers", H5P_DEFAULT) > 0)
+  const std::optional<std::string> format = string_attribute(root(), "format", path);
+  if (!format && H5Lexists(root(), "layers", H5P_DEFAULT) > 0)
     throw CheckpointError(path +
                           ": holds one section of a checkpoint in several files; give the root file instead");
   if (!format)
@@ -100,7 +102,7 @@ void IndexReader::check_format() {
     throw CheckpointError(
         path + ": is not a stagformer checkpoint (attribute 'format': expected 'stagformer', found '" +
         *format + "')");
-  const auto version = integer_attribute(root_.get(), "format_version", path);
+  const auto version = integer_attribute(root(), "format_version", path);
   if (!version) throw CheckpointError(path + ": attribute 'format_version' is missing");
   index_.format_version = version->front();
   const std::string found = std::to_string(index_.format_version);
@@ -113,8 +115,7 @@ void IndexReader::check_format() {
 
 void IndexReader::read_root_attributes() {
   check_format();
-  const hid_t root = root_.get();
-  const std::optional<std::string> config = string_attribute(root, "config", index_.path);
+  const std::optional<std::string> config = string_attribute(root(), "config", index_.path);
   if (!config) throw CheckpointError(index_.path + ": attribute 'config' is missing");
   index_.config_json = *config;
   try {
@@ -122,14 +123,14 @@ void IndexReader::read_root_attributes() {
   } catch (const ConfigError& error) {
     throw ConfigError(index_.path + ": " + error.what());
   }
-  index_.writer = string_attribute(root, "writer", index_.path).value_or("");
-  index_.created = string_attribute(root, "created", index_.path).value_or("");
-  index_.source = string_attribute(root, "source", index_.path).value_or("");
+  index_.writer = string_attribute(root(), "writer", index_.path).value_or("");
+  index_.created = string_attribute(root(), "created", index_.path).value_or("");
+  index_.source = string_attribute(root(), "source", index_.path).value_or("");
 }
 
 void IndexReader::read_tokenizer() {
-  if (H5Lexists(root_.get(), "tokenizer", H5P_DEFAULT) <= 0) return;
-  const Handle group = open_object(root_.get(), "tokenizer", index_.path + ": tokenizer");
+  if (H5Lexists(root(), "tokenizer", H5P_DEFAULT) <= 0) return;
+  const Handle group = open_object(root(), "tokenizer", opened_.links, index_.path + ": tokenizer");
   if (H5Iget_type(group.get()) != H5I_GROUP)
     throw CheckpointError(index_.path, "tokenizer", "is not a group");
   const auto type = string_attribute(group.get(), "type", index_.path + ": tokenizer");
@@ -144,7 +145,7 @@ void IndexReader::read_tokenizer() {
 void IndexReader::read_tokenizer_model(hid_t group) {
   const std::string name = "tokenizer/model", at = index_.path + ": " + name;
   if (H5Lexists(group, "model", H5P_DEFAULT) <= 0) throw CheckpointError(index_.path, name, "is missing");
-  const Handle model = open_object(group, "model", at);
+  const Handle model = open_object(group, "model", opened_.links, at);
   if (H5Iget_type(model.get()) != H5I_DATASET) throw CheckpointError(index_.path, name, "is not a dataset");
   const Handle type = checked(H5Dget_type(model.get()), H5Tclose, at, "H5Dget_type");
   const std::vector<std::int64_t> extents = extents_of(model.get(), at);
@@ -192,7 +193,7 @@ void IndexReader::note_unexpected(const SchemaNode& node, const std::vector<std:
 
 void IndexReader::visit(const SchemaNode& node, hid_t group, const std::string& name,
                         const std::string& path) {
-  const Handle object = open_object(group, name, where(group, path));
+  const Handle object = open_object(group, name, opened_.links, where(group, path));
   const bool is_dataset = H5Iget_type(object.get()) == H5I_DATASET;
   const bool is_group = H5Iget_type(object.get()) == H5I_GROUP;
   if (node.request ? !is_dataset : !is_group)

@@ -174,7 +174,6 @@ void InspectReport::print(std::ostream& out) const {
   print_formats(*this, out);
   print_sections(*this, out);
   print_files(*this, out);
-  for (const std::string& warning : warnings) out << "\nwarning: " << warning << '\n';
 }
 
 }  // namespace stagformer::internal

@@ -46,6 +46,7 @@ struct InspectReport {
   bool verified = false;
   std::vector<std::string> warnings;
 
+  /// Tables; the warnings are the caller's to show.
   void print(std::ostream& out) const;
 };
 

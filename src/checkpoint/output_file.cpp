@@ -43,6 +43,15 @@ OutputFile::OutputFile(const std::string& path, std::int64_t alignment)
     : path_(path), temporary_(path + ".tmp-" + std::to_string(getpid())) {
   fd_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("cannot be created", errno);
+  try {
+    create(alignment);
+  } catch (...) {
+    discard();
+    throw;
+  }
+}
+
+void OutputFile::create(std::int64_t alignment) {
   access_ = take(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "H5Pcreate");
   const std::int64_t threshold = alignment <= kPage ? 1 : std::min(alignment, kSmallDataset);
   require(H5Pset_alignment(access_.get(), static_cast<hsize_t>(threshold), static_cast<hsize_t>(alignment)),
@@ -62,7 +71,10 @@ OutputFile::OutputFile(const std::string& path, std::int64_t alignment)
 }
 
 OutputFile::~OutputFile() {
-  if (published_) return;
+  if (!published_) discard();
+}
+
+void OutputFile::discard() {
   // On a full disk HDF5 cannot close before there is room again.
   if (fd_ >= 0 && ftruncate(fd_, 0) != 0) errno = 0;
   file_.reset();

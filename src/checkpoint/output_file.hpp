@@ -48,6 +48,8 @@ class OutputFile {
   void withdraw();
 
  private:
+  void create(std::int64_t alignment);
+  void discard();
   hid_t file();
   Handle open_object(const std::string& object);
   [[noreturn]] void fail(const std::string& what, int error) const;

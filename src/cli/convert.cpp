@@ -12,7 +12,9 @@ namespace {
 class ConvertCommand final : public Command {
  public:
   const char* name() const override { return "convert"; }
-  const char* summary() const override { return "Convert a checkpoint: number format, one file or one a section"; }
+  const char* summary() const override {
+    return "Convert a checkpoint: number format, one file or one a section";
+  }
   bool runs_a_model() const override { return false; }
 
   void visit(SettingsVisitor& v) override {
@@ -21,7 +23,8 @@ class ConvertCommand final : public Command {
     v.choice("to", to_, {"same", "f32", "bf16", "q8_0", "q4_0", "q4_1"}, "Number format of the matrices");
     v.flag("split", split_, "Write each section to a file of its own beside the root file");
     v.integer("alignment", alignment_, 1, 1 << 30, "Alignment of the datasets in bytes");
-    v.choice("log-level", log_level_, {"debug", "info", "warning", "error", "off"}, "What is logged to stderr");
+    v.choice("log-level", log_level_, {"debug", "info", "warning", "error", "off"},
+             "What is logged to stderr");
   }
 
   ExitCode run(const MpiSession*, const std::string&) override {
@@ -59,6 +62,8 @@ class ConvertCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_convert_command() { return std::make_unique<ConvertCommand>(); }
+std::unique_ptr<Command> make_convert_command() {
+  return std::make_unique<ConvertCommand>();
+}
 
 }  // namespace stagformer::internal

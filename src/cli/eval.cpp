@@ -25,7 +25,8 @@ struct EvalSettings {
 
   void visit(SettingsVisitor& v) {
     v.text("text", text, "UTF-8 text to score", true);
-    v.integer("context", context, 2, kAnyInteger, "Tokens of a window, BOS included (default: the model's context)");
+    v.integer("context", context, 2, kAnyInteger,
+              "Tokens of a window, BOS included (default: the model's context)");
     v.text("per-token", per_token, "CSV file: position,token_id,log_probability of every predicted token");
     v.integer("recurrent-after", recurrent_after, 0, kAnyInteger,
               "With --decode recurrent: positions of a window that run all passes (default: 0)");
@@ -56,16 +57,19 @@ class EvalCommand final : public Command {
   }
 
   ExitCode run(const MpiSession* session, const std::string& command_line) override {
-    ModelRun run(*session, settings_.run, [this](SettingsVisitor& v) { settings_.visit(v); }, command_line);
+    ModelRun run(
+        *session, settings_.run, [this](SettingsVisitor& v) { settings_.visit(v); }, command_line);
     run.open();
     std::vector<Window> windows = make_windows(run);
     EngineOptions options = settings_.run.engine_options();
     const bool recurrent = options.decode == DecodeMode::recurrent;
     options.score_all_rows = true;
     options.context = window_length(run);
-    options.slots = recurrent ? static_cast<int>(std::min<std::int64_t>(
-                                    settings_.run.batch, std::max<std::int64_t>(1, static_cast<std::int64_t>(windows.size()))))
-                              : 1;
+    options.slots =
+        recurrent
+            ? static_cast<int>(std::min<std::int64_t>(
+                  settings_.run.batch, std::max<std::int64_t>(1, static_cast<std::int64_t>(windows.size()))))
+            : 1;
     run.load(options, true);
     const double begin = now_seconds();
     const std::vector<WindowScores> scores = score(run, windows);
@@ -84,13 +88,14 @@ class EvalCommand final : public Command {
     Bytes bytes;
     agree(run.world(), [&] {
       if (window_length(run) > run.max_context())
-        throw InputError("--context " + std::to_string(*settings_.context) + " is more than the model's context of " +
-                         std::to_string(run.max_context()));
+        throw InputError("--context " + std::to_string(*settings_.context) +
+                         " is more than the model's context of " + std::to_string(run.max_context()));
       if (!run.is_root()) return;
       const std::vector<std::int32_t> tokens = run.tokenizer().encode(read_text(*settings_.text));
       for (const std::int32_t id : tokens)
         if (id < 0 || id >= run.config().vocab_size)
-          throw CheckpointError("the tokenizer gives id " + std::to_string(id) + ", outside the model's vocabulary");
+          throw CheckpointError("the tokenizer gives id " + std::to_string(id) +
+                                ", outside the model's vocabulary");
       if (tokens.empty()) throw InputError(*settings_.text + " holds no tokens");
       bytes.resize(tokens.size() * sizeof(std::int32_t));
       std::memcpy(bytes.data(), tokens.data(), bytes.size());
@@ -99,8 +104,8 @@ class EvalCommand final : public Command {
     std::vector<std::int32_t> tokens(bytes.size() / sizeof(std::int32_t));
     std::memcpy(tokens.data(), bytes.data(), bytes.size());
     const ModelConfig& config = run.config();
-    std::vector<Window> windows =
-        cut_windows(tokens, window_length(run), config.add_bos && config.bos_token_id ? *config.bos_token_id : -1);
+    std::vector<Window> windows = cut_windows(
+        tokens, window_length(run), config.add_bos && config.bos_token_id ? *config.bos_token_id : -1);
     agree(run.world(), [&] {
       if (windows.empty()) throw InputError(*settings_.text + " is too short: nothing to predict");
     });
@@ -158,12 +163,17 @@ class EvalCommand final : public Command {
         ++count;
       }
     const double nats = sum / static_cast<double>(count), perplexity = std::exp(nats);
-    spdlog::info("{} tokens predicted in {} windows of up to {}: {:.5f} nats a token, perplexity {:.4f}, {:.1f} tokens/s",
-                 count, windows.size(), window_length(run), nats, perplexity, static_cast<double>(count) / seconds);
+    spdlog::info(
+        "{} tokens predicted in {} windows of up to {}: {:.5f} nats a token, perplexity {:.4f}, {:.1f} "
+        "tokens/s",
+        count, windows.size(), window_length(run), nats, perplexity, static_cast<double>(count) / seconds);
     if (settings_.per_token) write_per_token(windows, scores);
     std::printf("%.6f\n", perplexity);
     std::fflush(stdout);
-    return {{"tokens", count}, {"windows", windows.size()}, {"nats_per_token", nats}, {"perplexity", perplexity},
+    return {{"tokens", count},
+            {"windows", windows.size()},
+            {"nats_per_token", nats},
+            {"perplexity", perplexity},
             {"seconds", seconds}};
   }
 
@@ -172,7 +182,8 @@ class EvalCommand final : public Command {
     char line[64];
     for (std::size_t w = 0; w < windows.size(); ++w)
       for (std::size_t t = 0; t < scores[w].size(); ++t) {
-        std::snprintf(line, sizeof line, "%zu,%d,%.9g\n", t + 1, windows[w][t + 1], static_cast<double>(scores[w][t]));
+        std::snprintf(line, sizeof line, "%zu,%d,%.9g\n", t + 1, windows[w][t + 1],
+                      static_cast<double>(scores[w][t]));
         csv += line;
       }
     write_file_atomically(*settings_.per_token, csv);
@@ -183,6 +194,8 @@ class EvalCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_eval_command() { return std::make_unique<EvalCommand>(); }
+std::unique_ptr<Command> make_eval_command() {
+  return std::make_unique<EvalCommand>();
+}
 
 }  // namespace stagformer::internal

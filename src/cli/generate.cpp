@@ -28,7 +28,9 @@ Bytes to_bytes(const std::string& text) {
   return bytes;
 }
 
-std::string to_text(const Bytes& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string to_text(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 void write_stdout(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
@@ -50,7 +52,8 @@ struct GenerateSettings {
     v.text("prompt", prompt, "Text to go on from");
     v.text("prompts", prompts, "JSONL file, one object a line: id, prompt, and any of the sampling fields");
     v.text("output", output, "Write results here as JSONL; the same command started again resumes");
-    v.integer("max-tokens", max_tokens, 1, kAnyInteger, "Tokens to generate (default: 128, or what the context has room for)");
+    v.integer("max-tokens", max_tokens, 1, kAnyInteger,
+              "Tokens to generate (default: 128, or what the context has room for)");
     v.number("temperature", temperature, 0, 1000, "0 = greedy, the likeliest token");
     v.integer("top-k", top_k, 0, kAnyInteger, "Sample from the k likeliest tokens; 0 = all");
     v.number("top-p", top_p, 0, 1, "Sample from the smallest set of tokens with this probability");
@@ -73,8 +76,10 @@ class GenerateCommand final : public Command {
 
   void check() const override {
     if (settings_.prompt.has_value() == settings_.prompts.has_value())
-      throw UsageError(settings_.prompt ? "--prompt and --prompts exclude each other" : "--prompt or --prompts is required");
-    if (settings_.token_ids && settings_.prompts) throw UsageError("--token-ids goes with --prompt, results hold the ids anyway");
+      throw UsageError(settings_.prompt ? "--prompt and --prompts exclude each other"
+                                        : "--prompt or --prompts is required");
+    if (settings_.token_ids && settings_.prompts)
+      throw UsageError("--token-ids goes with --prompt, results hold the ids anyway");
     for (const std::string& stop : settings_.stop)
       if (stop.empty()) throw UsageError("--stop must not be empty");
     check_sampling(defaults().sampling);
@@ -82,7 +87,8 @@ class GenerateCommand final : public Command {
   }
 
   ExitCode run(const MpiSession* session, const std::string& command_line) override {
-    ModelRun run(*session, settings_.run, [this](SettingsVisitor& v) { settings_.visit(v); }, command_line);
+    ModelRun run(
+        *session, settings_.run, [this](SettingsVisitor& v) { settings_.visit(v); }, command_line);
     run_ = &run;
     run.open();
     prepare();
@@ -95,14 +101,17 @@ class GenerateCommand final : public Command {
     summarize(seconds);
     run.report(seconds, result_record());
     if (finished) return ExitCode::success;
-    throw AgreedError(ExitCode::interrupted, "stopped by a signal" + std::string(settings_.output ? "; the same command goes on" : ""));
+    throw AgreedError(
+        ExitCode::interrupted,
+        "stopped by a signal" + std::string(settings_.output ? "; the same command goes on" : ""));
   }
 
  private:
   GenerationRequest defaults() const {
     GenerationRequest request;
-    request.sampling = {static_cast<float>(settings_.temperature), settings_.top_k, static_cast<float>(settings_.top_p),
-                        static_cast<float>(settings_.min_p), static_cast<std::uint64_t>(settings_.seed)};
+    request.sampling = {static_cast<float>(settings_.temperature), settings_.top_k,
+                        static_cast<float>(settings_.top_p), static_cast<float>(settings_.min_p),
+                        static_cast<std::uint64_t>(settings_.seed)};
     request.max_tokens = settings_.max_tokens.value_or(-kDefaultMaxTokens);
     request.stop = settings_.stop;
     request.ignore_eos = settings_.ignore_eos;
@@ -110,8 +119,8 @@ class GenerateCommand final : public Command {
     return request;
   }
 
-  /// Rank 0 reads and tokenizes everything before the first token, takes out what an earlier run finished, and hands it
-  /// round.
+  /// Rank 0 reads and tokenizes everything before the first token, takes out what an earlier run finished,
+  /// and hands it round.
   void prepare() {
     std::string text;
     agree(run_->world(), [&] {
@@ -162,7 +171,8 @@ class GenerateCommand final : public Command {
     std::int64_t longest = 1;
     for (const Prompt& p : prompts_)
       if (p.refusal.empty())
-        longest = std::max(longest, static_cast<std::int64_t>(p.request.prompt.size()) + p.request.max_tokens);
+        longest =
+            std::max(longest, static_cast<std::int64_t>(p.request.prompt.size()) + p.request.max_tokens);
     return longest;
   }
 
@@ -170,10 +180,10 @@ class GenerateCommand final : public Command {
     if (run_->is_root() && run_->grid().replicas > 1 && settings_.prompt)
       spdlog::warn("one prompt keeps one replica busy; the other {} wait", run_->grid().replicas - 1);
     start_s_ = now_seconds();
+    next_progress_s_ = start_s_ + 5;
     if (run_->is_root())
       for (const Prompt& prompt : prompts_)
-        if (!prompt.refusal.empty())
-          deliver({prompt.request.index, "", {}, {}, "error", prompt.refusal});
+        if (!prompt.refusal.empty()) deliver({prompt.request.index, "", {}, {}, "error", prompt.refusal});
     std::vector<GenerationRequest> mine;
     for (const Prompt& prompt : prompts_)
       if (is_mine(prompt)) mine.push_back(prompt.request);
@@ -188,9 +198,8 @@ class GenerateCommand final : public Command {
   Generator::Events events() {
     Generator::Events events;
     if (run_->is_root() && settings_.prompt)
-      events.on_text = [this](const GenerationRequest&, const std::string& text, std::span<const std::int32_t> ids) {
-        stream(text, ids);
-      };
+      events.on_text = [this](const GenerationRequest&, const std::string& text,
+                              std::span<const std::int32_t> ids) { stream(text, ids); };
     events.on_result = [this](GenerationResult&& result) {
       if (run_->is_root())
         deliver(result);
@@ -244,6 +253,16 @@ class GenerateCommand final : public Command {
     else if (settings_.prompts)
       write_stdout(record.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
     if (settings_.prompt) single_result_ = record;
+    log_progress();
+  }
+
+  void log_progress() {
+    const double now = now_seconds();
+    if (!settings_.prompts || now < next_progress_s_ || delivered_ == prompts_.size()) return;
+    next_progress_s_ = now + 5;
+    const double rate = static_cast<double>(delivered_) / (now - start_s_);
+    spdlog::info("{} of {} results, about {:.0f} s to go", delivered_, prompts_.size(),
+                 static_cast<double>(prompts_.size() - delivered_) / rate);
   }
 
   void poll_results() {
@@ -262,7 +281,8 @@ class GenerateCommand final : public Command {
   bool collect_rest(bool finished) {
     all_finished_ &= finished;
     Transport& world = run_->world();
-    if (run_->leads_replica() && !run_->is_root()) world.post(to_bytes(json(finished).dump()), 0, tag(Tag::result));
+    if (run_->leads_replica() && !run_->is_root())
+      world.post(to_bytes(json(finished).dump()), 0, tag(Tag::result));
     while (run_->is_root() && replicas_done_ < run_->grid().replicas - 1) {
       const int before = replicas_done_ + static_cast<int>(delivered_);
       world.wait_until(
@@ -289,13 +309,14 @@ class GenerateCommand final : public Command {
     if (!run_->is_root()) return;
     const double decoded = static_cast<double>(times_.generated_tokens);
     spdlog::info(
-        "{} prompt tokens in {:.3f} s ({:.1f} tokens/s), first token after {:.1f} ms, {} tokens generated in {} steps "
+        "{} prompt tokens in {:.3f} s ({:.1f} tokens/s), first token after {:.1f} ms, {} tokens generated in "
+        "{} steps "
         "({:.1f} tokens/s), step median {:.3f} ms, p99 {:.3f} ms{}",
         times_.prompt_tokens, times_.prompt_s,
-        times_.prompt_s > 0 ? static_cast<double>(times_.prompt_tokens) / times_.prompt_s : 0, times_.first_token_s * 1e3,
-        times_.generated_tokens, times_.steps, times_.decode_s > 0 ? decoded / times_.decode_s : 0,
-        percentile(times_.step_s, 50) * 1e3, percentile(times_.step_s, 99) * 1e3,
-        run_->grid().replicas > 1 ? " (replica 0)" : "");
+        times_.prompt_s > 0 ? static_cast<double>(times_.prompt_tokens) / times_.prompt_s : 0,
+        times_.first_token_s * 1e3, times_.generated_tokens, times_.steps,
+        times_.decode_s > 0 ? decoded / times_.decode_s : 0, percentile(times_.step_s, 50) * 1e3,
+        percentile(times_.step_s, 99) * 1e3, run_->grid().replicas > 1 ? " (replica 0)" : "");
     if (settings_.prompts) spdlog::info("{} results in {:.1f} s", delivered_, seconds);
   }
 
@@ -320,7 +341,7 @@ class GenerateCommand final : public Command {
   GenerationTimes times_;
   json single_result_;
   std::string single_error_;
-  double start_s_ = 0;
+  double start_s_ = 0, next_progress_s_ = 0;
   std::size_t delivered_ = 0;
   int replicas_done_ = 0;
   bool all_finished_ = true, any_id_ = false;
@@ -328,6 +349,8 @@ class GenerateCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_generate_command() { return std::make_unique<GenerateCommand>(); }
+std::unique_ptr<Command> make_generate_command() {
+  return std::make_unique<GenerateCommand>();
+}
 
 }  // namespace stagformer::internal

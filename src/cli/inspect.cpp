@@ -18,7 +18,8 @@ class InspectCommand final : public Command {
   void visit(SettingsVisitor& v) override {
     v.text("checkpoint", checkpoint_, "The checkpoint to look at", true);
     v.flag("verify", verify_, "Check every checksum, shape and value");
-    v.choice("log-level", log_level_, {"debug", "info", "warning", "error", "off"}, "What is logged to stderr");
+    v.choice("log-level", log_level_, {"debug", "info", "warning", "error", "off"},
+             "What is logged to stderr");
   }
 
   ExitCode run(const MpiSession*, const std::string&) override {
@@ -38,6 +39,8 @@ class InspectCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_inspect_command() { return std::make_unique<InspectCommand>(); }
+std::unique_ptr<Command> make_inspect_command() {
+  return std::make_unique<InspectCommand>();
+}
 
 }  // namespace stagformer::internal

@@ -9,7 +9,8 @@
 namespace stagformer::internal {
 
 void set_up_log(const std::string& level, int rank, int ranks) {
-  auto logger = std::make_shared<spdlog::logger>("stagformer", std::make_shared<spdlog::sinks::stderr_sink_st>());
+  auto logger =
+      std::make_shared<spdlog::logger>("stagformer", std::make_shared<spdlog::sinks::stderr_sink_st>());
   const std::string who = ranks > 1 && rank > 0 ? " [rank " + std::to_string(rank) + "]" : "";
   logger->set_pattern("[%H:%M:%S] [%l]" + who + " %v");
   auto least = spdlog::level::from_str(level);

@@ -6,7 +6,8 @@
 
 namespace stagformer::internal {
 
-/// level: debug | info | warning | error | off. Ranks other than 0 pass on warnings and errors alone, with their rank.
+/// level: debug | info | warning | error | off. Ranks other than 0 pass on warnings and errors alone, with
+/// their rank.
 void set_up_log(const std::string& level, int rank, int ranks);
 
 /// Writes a whole block of lines, each as a log line of level info.

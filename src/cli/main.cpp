@@ -1,5 +1,5 @@
-// The program: parses the command line, starts MPI where it is needed, and turns every failure into one line and one exit
-// code for the whole job.
+// The program: parses the command line, starts MPI where it is needed, and turns every failure into one line
+// and one exit code for the whole job.
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
@@ -42,7 +42,8 @@ class Program {
     const bool many = launcher && launcher->size > 1;
     const Parsed parsed = parse(argc, argv);
     const bool model = parsed.command && parsed.command->runs_a_model();
-    // Beside the runs of a model only rank 0 works; the others wait, so that no launcher takes an early exit for a failure.
+    // Beside the runs of a model only rank 0 works; the others wait, so that no launcher takes an early exit
+    // for a failure.
     try {
       std::optional<MpiSession> session;
       if (model || many) session.emplace(argc, argv);
@@ -55,8 +56,9 @@ class Program {
 
  private:
   Parsed parse(int argc, char** argv) {
-    CLI::App app("Distributed inference for StagFormer language models (time-staggered decoder-only transformers).",
-                 "stagformer");
+    CLI::App app(
+        "Distributed inference for StagFormer language models (time-staggered decoder-only transformers).",
+        "stagformer");
     app.set_version_flag("--version", std::string("stagformer ") + version() + " (" + build_commit() + "; " +
                                           build_summary() + ")");
     app.require_subcommand(1);
@@ -66,7 +68,8 @@ class Program {
       CLI::App* sub = app.add_subcommand(command->name(), command->summary());
       sub->get_formatter()->column_width(34);
       add_flags(*sub, [&](SettingsVisitor& v) { command->visit(v); });
-      sub->add_option("--settings", settings_file, "JSON file of settings, named as the flags; flags win")->type_name("F");
+      sub->add_option("--settings", settings_file, "JSON file of settings, named as the flags; flags win")
+          ->type_name("F");
     }
     Parsed parsed;
     try {
@@ -88,7 +91,8 @@ class Program {
     } catch (const CLI::CallForVersion& version) {
       parsed.output = std::string(version.what()) + "\n";
     } catch (const CLI::ParseError& error) {
-      parsed.error = error.what();
+      parsed.error = app.get_subcommands().empty() ? subcommand_error(argc, argv) : "";
+      if (parsed.error.empty()) parsed.error = error.what();
     } catch (const Error& error) {
       parsed.error = error.what();
     }
@@ -96,11 +100,21 @@ class Program {
     return parsed;
   }
 
+  /// What is wrong where no subcommand was recognised: none is there, or one that does not exist. Else empty.
+  std::string subcommand_error(int argc, char** argv) const {
+    std::string known;
+    for (const auto& command : commands_) known += (known.empty() ? "" : ", ") + std::string(command->name());
+    if (argc < 2) return "a subcommand is required: " + known;
+    if (argv[1][0] == '-') return {};
+    return "unknown subcommand '" + std::string(argv[1]) + "' (known: " + known + ")";
+  }
+
   ExitCode run_parsed(const Parsed& parsed, const MpiSession* session) {
     const int rank = session ? session->rank() : 0, ranks = session ? session->size() : 1;
     set_up_log(parsed.log_level, rank, ranks);
     if (!parsed.error.empty()) {
-      if (rank == 0) print_error(parsed.error + (parsed.error.ends_with('.') ? "" : ";") + " see stagformer --help");
+      if (rank == 0)
+        print_error(parsed.error + (parsed.error.ends_with('.') ? "" : ";") + " see stagformer --help");
       if (ranks > 1) session->world()->barrier();
       return ExitCode::usage;
     }
@@ -117,7 +131,8 @@ class Program {
     ExitCode code = ExitCode::success;
     if (!session || session->rank() == 0) code = guarded([&] { return command.run(session, command_line_); });
     if (!session || session->size() == 1) return code;
-    const Bytes answer = session->world()->broadcast(Bytes(1, std::byte(static_cast<unsigned char>(code))), 0);
+    const Bytes answer =
+        session->world()->broadcast(Bytes(1, std::byte(static_cast<unsigned char>(code))), 0);
     return static_cast<ExitCode>(answer[0]);
   }
 

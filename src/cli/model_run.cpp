@@ -29,18 +29,23 @@ std::uint64_t hash_text(const std::string& text) {
 /// Settings that may differ from rank to rank: where things are and what is printed, not what is computed.
 nlohmann::json shared_settings(const VisitSettings& visit) {
   nlohmann::json record = settings_record(visit);
-  for (const char* key : {"checkpoint", "json", "trace", "output", "prompts", "text", "per-token", "log-level",
-                          "memory-limit", "threads"})
+  for (const char* key : {"checkpoint", "json", "trace", "output", "prompts", "text", "per-token",
+                          "log-level", "memory-limit", "threads"})
     record.erase(key);
   return record;
 }
 
 nlohmann::json to_json(const RankFacts& facts) {
-  return {{"host", facts.host},       {"cores", facts.cores},
-          {"threads", facts.threads}, {"oversubscribed", facts.oversubscribed},
-          {"replica", facts.replica}, {"first_section", facts.first_section},
-          {"sections", facts.sections}, {"weight_bytes", facts.weight_bytes},
-          {"cache_bytes", facts.cache_bytes}, {"load_s", facts.load_s}};
+  return {{"host", facts.host},
+          {"cores", facts.cores},
+          {"threads", facts.threads},
+          {"oversubscribed", facts.oversubscribed},
+          {"replica", facts.replica},
+          {"first_section", facts.first_section},
+          {"sections", facts.sections},
+          {"weight_bytes", facts.weight_bytes},
+          {"cache_bytes", facts.cache_bytes},
+          {"load_s", facts.load_s}};
 }
 
 RankFacts facts_from(const nlohmann::json& j) {
@@ -81,7 +86,8 @@ void ModelRun::check_same_everywhere() {
   agree_on(*world_, "set of flags", hash_text(settings), settings);
 }
 
-/// Rank 0 reads the index and hands it round. Where a rank was started with another path, what lies there must be the same.
+/// Rank 0 reads the index and hands it round. Where a rank was started with another path, what lies there
+/// must be the same.
 void ModelRun::read_index() {
   Bytes bytes;
   const std::string own_path = *settings_.checkpoint;
@@ -96,10 +102,11 @@ void ModelRun::read_index() {
     index_ = CheckpointIndex::deserialize(bytes);
     index_.path = own_path;
     TensorReader(index_, false).check_files();
-    if (index_.tokenizer_type.empty()) throw CheckpointError(index_.path + ": the checkpoint holds no tokenizer");
+    if (index_.tokenizer_type.empty())
+      throw CheckpointError(index_.path + ": the checkpoint holds no tokenizer");
     tokenizer_ = make_tokenizer(index_.tokenizer_type, index_.tokenizer_model);
     if (settings_.decode == "recurrent" && !index_.config.recurrent_refusal().empty())
-      throw ConfigError("recurrent decoding is not possible with this model: " + index_.config.recurrent_refusal());
+      throw ConfigError(index_.config.recurrent_refusal());
     for (const SectionDelay& delay : settings_.engine_options().delays)
       if (delay.section >= index_.config.sections.count)
         throw UsageError("--delay-section: the model has no section " + std::to_string(delay.section));
@@ -129,7 +136,8 @@ void ModelRun::place() {
   use_matmul_kernels(settings_.kernels == "blas" ? MatmulKernels::blas : MatmulKernels::native);
 }
 
-/// Threads: the flag, else OMP_NUM_THREADS, else the usable cores divided by the ranks of the host that share them.
+/// Threads: the flag, else OMP_NUM_THREADS, else the usable cores divided by the ranks of the host that share
+/// them.
 void ModelRun::choose_threads() {
   facts_.host = world_->host_name();
   facts_.cores = usable_cores();
@@ -138,7 +146,8 @@ void ModelRun::choose_threads() {
   const int from_environment = environment ? std::atoi(environment) : 0;
   std::vector<nlohmann::json> all;
   for (const Bytes& bytes : world_->all_gather(to_bytes(mine.dump())))
-    all.push_back(nlohmann::json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())));
+    all.push_back(
+        nlohmann::json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())));
   int sharers = 0;
   for (const auto& other : all) sharers += other == mine;
   if (settings_.threads) {
@@ -154,12 +163,13 @@ void ModelRun::choose_threads() {
   facts_.oversubscribed = facts_.threads * sharers > static_cast<int>(facts_.cores.size());
   team_ = std::make_unique<ThreadTeam>(facts_.threads);
   bool any = false;
-  for (const Bytes& bytes : world_->all_gather(Bytes(1, std::byte(facts_.oversubscribed)))) any |= bytes[0] != std::byte{0};
+  for (const Bytes& bytes : world_->all_gather(Bytes(1, std::byte(facts_.oversubscribed))))
+    any |= bytes[0] != std::byte{0};
   world_->set_yield(any);
   replica_->set_yield(any);
   if (facts_.oversubscribed)
-    spdlog::warn("rank {} on {}: {} threads of {} rank(s) share core(s) {}; waits give the core away", world_->rank(),
-                 facts_.host, facts_.threads * sharers, sharers, core_list(facts_.cores));
+    spdlog::warn("rank {} on {}: {} threads of {} rank(s) share core(s) {}; waits give the core away",
+                 world_->rank(), facts_.host, facts_.threads * sharers, sharers, core_list(facts_.cores));
 }
 
 void ModelRun::load(EngineOptions options, bool scoring) {
@@ -189,7 +199,8 @@ void ModelRun::load(EngineOptions options, bool scoring) {
   engine_->clock().reset();
 }
 
-/// --head auto: the sliced head saves most of its time and costs one more latency; rank 0 measures both and decides.
+/// --head auto: the sliced head saves most of its time and costs one more latency; rank 0 measures both and
+/// decides.
 void ModelRun::choose_head() {
   head_reason_ = options_.head == HeadMode::sliced ? "sliced, as asked" : "last, as asked";
   if (options_.head != HeadMode::automatic) return;
@@ -199,7 +210,8 @@ void ModelRun::choose_head() {
     return;
   }
   const double latency = measure_latency_s(*replica_);
-  const DatasetInfo& head = index_.datasets.at(config().tie_word_embeddings ? "embedding/weight" : "head/weight");
+  const DatasetInfo& head =
+      index_.datasets.at(config().tie_word_embeddings ? "embedding/weight" : "head/weight");
   const double head_time = measure_head_s(head.format, config().vocab_size, config().hidden_size, *team_);
   HeadChoice choice = choose_head_mode(latency, head_time, replica_->size());
   Bytes bytes(sizeof choice.mode);
@@ -216,13 +228,13 @@ void ModelRun::check_memory() {
     const std::int64_t limit = given ? parse_bytes("memory-limit", *settings_.memory_limit)
                                      : available_memory() / std::max(1, session_.local_size());
     if (plan_.total() <= limit) return;
-    throw MemoryError("the plan needs " + format_bytes(plan_.total()) + " (weights " + format_bytes(plan_.weights) +
-                      ", embedding " + format_bytes(plan_.embedding) + ", caches of " +
-                      std::to_string(options_.slots) + " sequences of " + std::to_string(options_.context) +
-                      " positions " + format_bytes(plan_.caches) + ", buffers " + format_bytes(plan_.buffers) +
-                      ", loading " + format_bytes(plan_.staging) + ") but " +
-                      (given ? "--memory-limit allows " : "this host has free for a rank ") + format_bytes(limit) +
-                      "; use more ranks, a smaller --batch, a shorter context or a smaller number format");
+    throw MemoryError(
+        "the plan needs " + format_bytes(plan_.total()) + " (weights " + format_bytes(plan_.weights) +
+        ", embedding " + format_bytes(plan_.embedding) + ", caches of " + std::to_string(options_.slots) +
+        " sequences of " + std::to_string(options_.context) + " positions " + format_bytes(plan_.caches) +
+        ", buffers " + format_bytes(plan_.buffers) + ", loading " + format_bytes(plan_.staging) + ") but " +
+        (given ? "--memory-limit allows " : "this host has free for a rank ") + format_bytes(limit) +
+        "; use more ranks, a smaller --batch, a shorter context or a smaller number format");
   });
 }
 
@@ -241,9 +253,13 @@ void ModelRun::log_header() {
   if (!is_root()) return;
   log_lines(header_lines(*world_, command_, instruction_set_, settings_.kernels));
   log_lines(model_lines(index_, grid_));
-  spdlog::info("schedule {}, decode {}, head {} ({}), {} sequence(s) of up to {} positions, chunks of {}, threads from {}",
-               settings_.schedule, settings_.decode, options_.head == HeadMode::last ? "last" : "sliced", head_reason_,
-               options_.slots, options_.context, options_.chunk, thread_source_);
+  spdlog::info(
+      "schedule {}, decode {}, head {} ({}), {} sequence(s) of up to {} positions, chunks of {}, threads "
+      "from {}",
+      settings_.schedule, settings_.decode, options_.head == HeadMode::last ? "last" : "sliced", head_reason_,
+      options_.slots, options_.context, options_.chunk, thread_source_);
+  const nlohmann::json settings = settings_record(all_settings_);
+  if (settings.contains("seed")) spdlog::info("seed {}", settings["seed"].dump());
   const std::string better = better_blas_core();
   if (!better.empty() && settings_.kernels == "blas")
     spdlog::warn("OpenBLAS runs its {} kernels on this machine; start with OPENBLAS_CORETYPE={} for speed",
@@ -287,7 +303,8 @@ void ModelRun::report(double seconds, const nlohmann::json& result) {
       record["ranks"].push_back(rank);
     }
     record["result"] = result;
-    write_file_atomically(*settings_.json, record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    write_file_atomically(*settings_.json,
+                          record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   });
 }
 

@@ -1,5 +1,5 @@
-// One run of a model from start-up to the report, the same for every subcommand that runs one: agree on what is run, place
-// it on the ranks, plan the memory, load, hand out an engine, report where the time went.
+// One run of a model from start-up to the report, the same for every subcommand that runs one: agree on what
+// is run, place it on the ranks, plan the memory, load, hand out an engine, report where the time went.
 #pragma once
 
 #include <functional>
@@ -37,15 +37,17 @@ struct RankFacts {
 class ModelRun {
  public:
   /// `all_settings` visits the subcommand's settings too: they are compared between ranks and recorded.
-  ModelRun(const MpiSession& session, RunSettings& settings, VisitSettings all_settings, const std::string& command);
+  ModelRun(const MpiSession& session, RunSettings& settings, VisitSettings all_settings,
+           const std::string& command);
   ~ModelRun();
 
   /// Collective: reads the index, checks that all ranks run the same thing, makes the grid and the tokenizer.
   void open();
-  /// Collective: plans, refuses what does not fit, loads, makes the engine. slots, context and score_all_rows are set by
-  /// the caller. `scoring` puts read-outs off (Evaluator::lookahead_of).
+  /// Collective: plans, refuses what does not fit, loads, makes the engine. slots, context and score_all_rows
+  /// are set by the caller. `scoring` puts read-outs off (Evaluator::lookahead_of).
   void load(EngineOptions options, bool scoring);
-  /// Collective: the table of where the time went, the JSON record (with the subcommand's `result`), the trace.
+  /// Collective: the table of where the time went, the JSON record (with the subcommand's `result`), the
+  /// trace.
   void report(double seconds, const nlohmann::json& result);
 
   Transport& world() { return *world_; }

@@ -102,7 +102,8 @@ std::vector<Prompt> read_prompts(const std::string& path, const GenerationReques
     if (line.find_first_not_of(" \t") == std::string::npos) continue;
     const LineReader reader(path, number, line);
     prompts.push_back(reader.read(number, defaults));
-    if (!ids.insert(prompts.back().id.dump()).second) reader.fail("id " + prompts.back().id.dump() + " stands twice");
+    if (!ids.insert(prompts.back().id.dump()).second)
+      reader.fail("id " + prompts.back().id.dump() + " stands twice");
     prompts.back().request.index = static_cast<std::int64_t>(prompts.size()) - 1;
   }
   if (in.bad()) throw InputError("cannot read " + path);
@@ -112,21 +113,25 @@ std::vector<Prompt> read_prompts(const std::string& path, const GenerationReques
 void prepare_prompt(Prompt& prompt, const Tokenizer& tokenizer, const ModelConfig& config) {
   GenerationRequest& request = prompt.request;
   request.prompt.clear();
-  if (config.add_bos && config.bos_token_id) request.prompt.push_back(static_cast<std::int32_t>(*config.bos_token_id));
+  if (config.add_bos && config.bos_token_id)
+    request.prompt.push_back(static_cast<std::int32_t>(*config.bos_token_id));
   for (const std::int32_t id : tokenizer.encode(prompt.text)) {
     if (id < 0 || id >= config.vocab_size)
-      throw CheckpointError("the tokenizer gives id " + std::to_string(id) + " but the model's vocabulary has " +
-                            std::to_string(config.vocab_size) + " entries");
+      throw CheckpointError("the tokenizer gives id " + std::to_string(id) +
+                            " but the model's vocabulary has " + std::to_string(config.vocab_size) +
+                            " entries");
     request.prompt.push_back(id);
   }
   const auto length = static_cast<std::int64_t>(request.prompt.size());
   const std::int64_t room = config.max_position_embeddings - length;
-  if (request.max_tokens < 0) request.max_tokens = std::min(-request.max_tokens, std::max<std::int64_t>(room, 1));
+  if (request.max_tokens < 0)
+    request.max_tokens = std::min(-request.max_tokens, std::max<std::int64_t>(room, 1));
   if (length == 0)
     prompt.refusal = "the prompt has no tokens";
   else if (request.max_tokens > room)
-    prompt.refusal = "a prompt of " + std::to_string(length) + " tokens and " + std::to_string(request.max_tokens) +
-                     " to generate do not fit the context of " + std::to_string(config.max_position_embeddings);
+    prompt.refusal = "a prompt of " + std::to_string(length) + " tokens and " +
+                     std::to_string(request.max_tokens) + " to generate do not fit the context of " +
+                     std::to_string(config.max_position_embeddings);
 }
 
 nlohmann::json to_json(const std::vector<Prompt>& prompts) {

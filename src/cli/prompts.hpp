@@ -19,12 +19,12 @@ struct Prompt {
   std::string refusal;  ///< why this one cannot be run; it then gets a result with finish_reason error
 };
 
-/// Reads the whole file before anything runs. Each line: {"id", "prompt", sampling fields}; fields that a line leaves out
-/// come from `defaults`. Throws InputError naming file and line.
+/// Reads the whole file before anything runs. Each line: {"id", "prompt", sampling fields}; fields that a
+/// line leaves out come from `defaults`. Throws InputError naming file and line.
 std::vector<Prompt> read_prompts(const std::string& path, const GenerationRequest& defaults);
 
-/// Tokenizes, adds BOS, and checks lengths against the context; what does not fit is refused (see Prompt::refusal).
-/// max_tokens below 0: as many as fit, at most -max_tokens.
+/// Tokenizes, adds BOS, and checks lengths against the context; what does not fit is refused (see
+/// Prompt::refusal). max_tokens below 0: as many as fit, at most -max_tokens.
 void prepare_prompt(Prompt& prompt, const Tokenizer& tokenizer, const ModelConfig& config);
 
 /// For handing prepared prompts to all ranks.

@@ -27,7 +27,9 @@ std::string fixed(double value, int digits) {
   return text;
 }
 
-double of(const RankTimes& times, Phase phase) { return times.phases[static_cast<std::size_t>(phase)]; }
+double of(const RankTimes& times, Phase phase) {
+  return times.phases[static_cast<std::size_t>(phase)];
+}
 
 std::string section_range(int first, int count) {
   return count == 1 ? std::to_string(first) : std::to_string(first) + "-" + std::to_string(first + count - 1);
@@ -49,7 +51,9 @@ std::string utc_now() {
   return text;
 }
 
-const char* name_of(Link link) { return link == Link::staggered ? "staggered" : "chained"; }
+const char* name_of(Link link) {
+  return link == Link::staggered ? "staggered" : "chained";
+}
 
 std::string links_text(const ModelConfig& config) {
   std::string text;
@@ -84,8 +88,8 @@ std::vector<RankTimes> gather_times(Transport& world, const RankTimes& mine) {
 std::vector<std::string> header_lines(const Transport& world, const std::string& command,
                                       const std::string& instruction_set, const std::string& kernels) {
   return {"stagformer " + std::string(version()) + " (" + build_commit() + "; " + build_summary() + ")",
-          world.library() + "; HDF5 " + hdf5_library_version() + "; OpenBLAS " + blas_library_version() + " (" +
-              blas_core_name() + ")" + (kernels == "blas" ? " for all products" : ", not in use"),
+          world.library() + "; HDF5 " + hdf5_library_version() + "; OpenBLAS " + blas_library_version() +
+              " (" + blas_core_name() + ")" + (kernels == "blas" ? " for all products" : ", not in use"),
           cpu_model() + ", kernels for " + instruction_set, "command: " + command};
 }
 
@@ -97,25 +101,27 @@ std::vector<std::string> model_lines(const CheckpointIndex& index, const Grid& g
               " layers, links " + links_text(c) + ", d " + std::to_string(c.hidden_size) + ", vocabulary " +
               std::to_string(c.vocab_size) + ", context " + std::to_string(c.max_position_embeddings) +
               ", tokenizer " + index.tokenizer_type,
-          "grid: " + std::to_string(grid.world) + " rank(s), " + std::to_string(grid.replicas) + " replica(s) of " +
-              std::to_string(grid.ranks_per_replica()) + " rank(s), " + std::to_string(grid.sections_per_rank()) +
-              " section(s) a rank"};
+          "grid: " + std::to_string(grid.world) + " rank(s), " + std::to_string(grid.replicas) +
+              " replica(s) of " + std::to_string(grid.ranks_per_replica()) + " rank(s), " +
+              std::to_string(grid.sections_per_rank()) + " section(s) a rank"};
 }
 
 std::vector<std::string> rank_lines(const std::vector<RankFacts>& ranks) {
   TextTable table({"rank", "host", "cores", "threads", "replica", "sections", "weights", "caches", "load s"});
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     const RankFacts& f = ranks[r];
-    table.add({std::to_string(r), f.host, core_list(f.cores), std::to_string(f.threads), std::to_string(f.replica),
-               section_range(f.first_section, f.sections), format_bytes(f.weight_bytes), format_bytes(f.cache_bytes),
-               fixed(f.load_s, 2)});
+    table.add({std::to_string(r), f.host, core_list(f.cores), std::to_string(f.threads),
+               std::to_string(f.replica), section_range(f.first_section, f.sections),
+               format_bytes(f.weight_bytes), format_bytes(f.cache_bytes), fixed(f.load_s, 2)});
   }
   return table.lines();
 }
 
-std::vector<std::string> time_lines(const std::vector<RankTimes>& times, const std::vector<RankFacts>& ranks) {
-  TextTable table({"rank", "sections", "total s", "self-att %", "cross-att %", "feed-fwd %", "head %", "wait memory %",
-                   "wait input %", "wait z %", "wait candidates %", "wait send %", "other %", "sent"});
+std::vector<std::string> time_lines(const std::vector<RankTimes>& times,
+                                    const std::vector<RankFacts>& ranks) {
+  TextTable table({"rank", "sections", "total s", "self-att %", "cross-att %", "feed-fwd %", "head %",
+                   "wait memory %", "wait input %", "wait z %", "wait candidates %", "wait send %", "other %",
+                   "sent"});
   for (std::size_t r = 0; r < times.size(); ++r) {
     const RankTimes& t = times[r];
     double total = 0;
@@ -125,15 +131,16 @@ std::vector<std::string> time_lines(const std::vector<RankTimes>& times, const s
                share(of(t, Phase::self_attention)),
                share(of(t, Phase::cross_attention) + of(t, Phase::memory_projection)),
                share(of(t, Phase::feed_forward)), share(of(t, Phase::head)), share(of(t, Phase::wait_memory)),
-               share(of(t, Phase::wait_input)), share(of(t, Phase::wait_z)), share(of(t, Phase::wait_candidates)),
-               share(of(t, Phase::wait_send)),
+               share(of(t, Phase::wait_input)), share(of(t, Phase::wait_z)),
+               share(of(t, Phase::wait_candidates)), share(of(t, Phase::wait_send)),
                share(of(t, Phase::other) + of(t, Phase::embedding) + of(t, Phase::sampling)),
                format_bytes(static_cast<std::int64_t>(t.bytes_sent))});
   }
   return table.lines();
 }
 
-nlohmann::json provenance(const Transport& world, const std::string& command, const std::string& instruction_set) {
+nlohmann::json provenance(const Transport& world, const std::string& command,
+                          const std::string& instruction_set) {
   utsname system{};
   uname(&system);
   return {{"program", "stagformer"},

@@ -33,7 +33,8 @@ std::vector<std::string> model_lines(const CheckpointIndex& index, const Grid& g
 std::vector<std::string> rank_lines(const std::vector<RankFacts>& ranks);
 std::vector<std::string> time_lines(const std::vector<RankTimes>& times, const std::vector<RankFacts>& ranks);
 
-nlohmann::json provenance(const Transport& world, const std::string& command, const std::string& instruction_set);
+nlohmann::json provenance(const Transport& world, const std::string& command,
+                          const std::string& instruction_set);
 nlohmann::json model_record(const CheckpointIndex& index, const Grid& grid);
 nlohmann::json times_record(const RankTimes& times);
 

@@ -20,7 +20,8 @@ ResultFile::ResultFile(const std::string& path, const std::string& run_digest) :
     std::ifstream in(journal);
     std::string written;
     if (!std::getline(in, written))
-      throw InputError(path + " exists and is not the output of an earlier run; remove it or choose another --output");
+      throw InputError(
+          path + " exists and is not the output of an earlier run; remove it or choose another --output");
     if (written != run_digest)
       throw InputError(path + " belongs to a run of another checkpoint, other prompts or other settings");
     read_finished();

@@ -1,5 +1,5 @@
-// The results of a batch as JSONL, written so that the same command started again goes on where this one was stopped.
-// Beside OUTPUT lies OUTPUT.journal, which says what run OUTPUT belongs to.
+// The results of a batch as JSONL, written so that the same command started again goes on where this one was
+// stopped. Beside OUTPUT lies OUTPUT.journal, which says what run OUTPUT belongs to.
 #pragma once
 
 #include <cstdio>
@@ -11,8 +11,9 @@ namespace stagformer::internal {
 
 class ResultFile {
  public:
-  /// `run_digest`: checkpoint, prompts and settings. An existing file of the same run is continued: a line cut in two at its
-  /// end is removed. Throws InputError for a file of another run, or one that cannot be written.
+  /// `run_digest`: checkpoint, prompts and settings. An existing file of the same run is continued: a line
+  /// cut in two at its end is removed. Throws InputError for a file of another run, or one that cannot be
+  /// written.
   ResultFile(const std::string& path, const std::string& run_digest);
   ~ResultFile();
   ResultFile(const ResultFile&) = delete;

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 #include "stagformer/error.hpp"
 
@@ -16,31 +17,75 @@ std::string range_text(std::int64_t least, std::int64_t most) {
   return "from " + std::to_string(least) + " to " + std::to_string(most);
 }
 
+std::string range_text(double least, double most) {
+  std::ostringstream text;
+  text << "from " << least << " to " << most;
+  return text.str();
+}
+
+std::string joined(const SettingsVisitor::Choices& choices, const char* separator) {
+  std::string text;
+  for (const char* choice : choices) text += (text.empty() ? "" : separator) + std::string(choice);
+  return text;
+}
+
+/// Checks a flag's text; says nothing in the help, where the ranges would drown the meaning.
+template <typename Number>
+CLI::Validator in_range(Number least, Number most) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        Number value{};
+        if (!CLI::detail::lexical_cast(text, value)) return "'" + text + "' is no number";
+        if (value >= least && value <= most) return std::string();
+        return "'" + text + "' is not " + range_text(least, most);
+      },
+      "");
+}
+
+CLI::Validator one_of(const SettingsVisitor::Choices& choices) {
+  return CLI::Validator(
+      [choices](const std::string& text) {
+        for (const char* choice : choices)
+          if (text == choice) return std::string();
+        return "'" + text + "' is none of " + joined(choices, ", ");
+      },
+      "");
+}
+
 class FlagAdder final : public SettingsVisitor {
  public:
   explicit FlagAdder(CLI::App& app) : app_(app) {}
 
   void text(const char* name, std::optional<std::string>& value, const char* help, bool required) override {
-    app_.add_option(flag_of(name), value, std::string(help) + (required ? " (required)" : ""))->type_name("TEXT");
+    app_.add_option(flag_of(name), value, std::string(help) + (required ? " (required)" : ""))
+        ->type_name("TEXT");
   }
   void choice(const char* name, std::string& value, const Choices& choices, const char* help) override {
     app_.add_option(flag_of(name), value, help)
-        ->check(CLI::IsMember(std::vector<std::string>(choices.begin(), choices.end())))
+        ->check(one_of(choices))
         ->capture_default_str()
-        ->type_name("");
+        ->type_name(joined(choices, "|"));
   }
   void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most,
                const char* help) override {
-    app_.add_option(flag_of(name), value, help)->check(CLI::Range(least, most))->capture_default_str()->type_name("N");
+    app_.add_option(flag_of(name), value, help)
+        ->check(in_range(least, most))
+        ->capture_default_str()
+        ->type_name("N");
   }
   void integer(const char* name, std::optional<std::int64_t>& value, std::int64_t least, std::int64_t most,
                const char* help) override {
-    app_.add_option(flag_of(name), value, help)->check(CLI::Range(least, most))->type_name("N");
+    app_.add_option(flag_of(name), value, help)->check(in_range(least, most))->type_name("N");
   }
   void number(const char* name, double& value, double least, double most, const char* help) override {
-    app_.add_option(flag_of(name), value, help)->check(CLI::Range(least, most))->capture_default_str()->type_name("X");
+    app_.add_option(flag_of(name), value, help)
+        ->check(in_range(least, most))
+        ->capture_default_str()
+        ->type_name("X");
   }
-  void flag(const char* name, bool& value, const char* help) override { app_.add_flag(flag_of(name), value, help); }
+  void flag(const char* name, bool& value, const char* help) override {
+    app_.add_flag(flag_of(name), value, help);
+  }
   void list(const char* name, std::vector<std::string>& values, const char* help) override {
     app_.add_option(flag_of(name), values, help)->type_name("TEXT")->allow_extra_args(false);
   }
@@ -53,7 +98,8 @@ class FlagAdder final : public SettingsVisitor {
 /// Takes values from a lookup (environment or file) for the fields whose flag was not given.
 class SourceReader : public SettingsVisitor {
  public:
-  SourceReader(std::set<std::string>& filled, std::string source) : filled_(filled), source_(std::move(source)) {}
+  SourceReader(std::set<std::string>& filled, std::string source)
+      : filled_(filled), source_(std::move(source)) {}
 
   void text(const char* name, std::optional<std::string>& value, const char*, bool) override {
     if (const auto found = take(name)) value = string_of(name, *found);
@@ -66,7 +112,8 @@ class SourceReader : public SettingsVisitor {
       if (value == choice) return;
     fail(name, "unknown value '" + value + "'");
   }
-  void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most, const char*) override {
+  void integer(const char* name, std::int64_t& value, std::int64_t least, std::int64_t most,
+               const char*) override {
     if (const auto found = take(name)) value = integer_of(name, *found, least, most);
   }
   void integer(const char* name, std::optional<std::int64_t>& value, std::int64_t least, std::int64_t most,
@@ -117,7 +164,8 @@ class SourceReader : public SettingsVisitor {
   std::int64_t integer_of(const char* name, const json& value, std::int64_t least, std::int64_t most) const {
     if (!value.is_number_integer()) fail(name, "needs a whole number");
     const auto number = value.get<std::int64_t>();
-    if (number < least || number > most) fail(name, std::to_string(number) + " is not " + range_text(least, most));
+    if (number < least || number > most)
+      fail(name, std::to_string(number) + " is not " + range_text(least, most));
     return number;
   }
 
@@ -142,7 +190,8 @@ class EnvironmentReader final : public SourceReader {
 
 class FileReader final : public SourceReader {
  public:
-  FileReader(std::set<std::string>& filled, const std::string& path) : SourceReader(filled, path), path_(path) {
+  FileReader(std::set<std::string>& filled, const std::string& path)
+      : SourceReader(filled, path), path_(path) {
     std::ifstream in(path);
     if (!in) throw UsageError("--settings: cannot open " + path);
     settings_ = json::parse(in, nullptr, false);
@@ -184,7 +233,9 @@ class Recorder final : public SettingsVisitor {
   void text(const char* name, std::optional<std::string>& value, const char*, bool) override {
     record[name] = value ? json(*value) : json();
   }
-  void choice(const char* name, std::string& value, const Choices&, const char*) override { record[name] = value; }
+  void choice(const char* name, std::string& value, const Choices&, const char*) override {
+    record[name] = value;
+  }
   void integer(const char* name, std::int64_t& value, std::int64_t, std::int64_t, const char*) override {
     record[name] = value;
   }
@@ -194,7 +245,9 @@ class Recorder final : public SettingsVisitor {
   }
   void number(const char* name, double& value, double, double, const char*) override { record[name] = value; }
   void flag(const char* name, bool& value, const char*) override { record[name] = value; }
-  void list(const char* name, std::vector<std::string>& values, const char*) override { record[name] = values; }
+  void list(const char* name, std::vector<std::string>& values, const char*) override {
+    record[name] = values;
+  }
 };
 
 }  // namespace

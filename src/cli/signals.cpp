@@ -9,7 +9,9 @@ namespace {
 std::atomic<bool> signalled{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-extern "C" void on_signal(int) { signalled.store(true, std::memory_order_relaxed); }
+extern "C" void on_signal(int) {
+  signalled.store(true, std::memory_order_relaxed);
+}
 
 }  // namespace
 
@@ -22,6 +24,8 @@ void install_signal_handlers() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-bool stop_signalled() { return signalled.load(std::memory_order_relaxed); }
+bool stop_signalled() {
+  return signalled.load(std::memory_order_relaxed);
+}
 
 }  // namespace stagformer::internal

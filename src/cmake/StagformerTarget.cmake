@@ -1,6 +1,9 @@
 # stagformer_layer(NAME SOURCES ... USES ...): one layer of the engine as an object library with the project's warnings.
 # A layer links only those below it: base < kernels < {model, comm, checkpoint, text} < pipeline < cli.
 set(STAGFORMER_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  list(APPEND STAGFORMER_WARNINGS -Wno-restrict)  # false alarms on std::string's operator+ in GCC 12
+endif()
 
 # -ffp-contract=off: a multiply and an add are fused only where the code says so, hence the same bits from every compiler.
 add_library(stagformer_options INTERFACE)

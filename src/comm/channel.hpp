@@ -1,4 +1,7 @@
 // One-way streams of messages between two ranks: slots of memory with their persistent requests, made once.
+// Sends should be idle() when their channel is destroyed: one that cannot leave within seconds is dropped. A
+// new channel between the same ranks with the same tag needs a barrier between the old one's end and its own
+// first message, which the old slots would take.
 #pragma once
 
 #include <cstddef>

@@ -91,6 +91,11 @@ std::span<const std::byte> TreeBroadcast::wait(const WaitSubject& subject) {
   return slots_[current_].buffer.span().first(bytes_);
 }
 
+bool TreeBroadcast::idle() {
+  const bool first = has_left(slots_[0]);
+  return has_left(slots_[1]) && first;
+}
+
 // In round k a rank holds the records of 2^k ranks from its own on and passes them to the rank 2^k below.
 AllGather::AllGather(Transport& transport, std::size_t capacity_per_rank, int tag)
     : transport_(transport),
@@ -158,6 +163,12 @@ void AllGather::order_by_rank() {
   const std::size_t upper = (ranks_ - rank) * bytes_;  // records of this rank to the last
   std::memcpy(result_.data() + rank * bytes_, gathered_.data(), upper);
   std::memcpy(result_.data(), gathered_.data() + upper, rank * bytes_);
+}
+
+bool AllGather::idle() {
+  bool all = true;
+  for (Round& round : rounds_) all = round.send.idle() && all;
+  return all;
 }
 
 std::span<const std::byte> AllGather::wait(const WaitSubject& subject) {

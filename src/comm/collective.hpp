@@ -35,6 +35,8 @@ class TreeBroadcast {
   bool test();
   /// The data in place, valid until the next start().
   std::span<const std::byte> wait(const WaitSubject& subject);
+  /// Everything forwarded has left: to be waited for before the object is destroyed while the others go on.
+  bool idle();
 
  private:
   struct Slot {
@@ -69,6 +71,8 @@ class AllGather {
   bool test();
   /// All records, that of rank r at r * bytes; valid until the next start().
   std::span<const std::byte> wait(const WaitSubject& subject);
+  /// Everything sent has left: to be waited for before the object is destroyed while the others go on.
+  bool idle();
 
  private:
   struct Round {

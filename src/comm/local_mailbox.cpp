@@ -10,12 +10,24 @@ namespace stagformer::internal {
 
 void LocalMailbox::put(int from, int tag, std::span<const std::byte> bytes, Clock::time_point arrives,
                        std::shared_ptr<LocalRequest> send) {
-  Bytes copy(bytes.begin(), bytes.end());
+  Message message{.copy = {}, .bytes = bytes, .arrives = arrives, .send = std::move(send)};
+  if (!message.send) {
+    message.copy.assign(bytes.begin(), bytes.end());
+    message.bytes = message.copy;  // moving the message keeps the copy where it is
+  }
   const std::lock_guard lock(mutex_);
-  Lane& lane = lanes_[{from, tag}];
-  lane.last_arrival = std::max(lane.last_arrival, arrives);  // never before an earlier message
-  lane.messages.push_back({std::move(copy), lane.last_arrival, std::move(send)});
+  lanes_[{from, tag}].messages.push_back(std::move(message));
   undelivered_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void LocalMailbox::detach_send(int from, int tag, const LocalRequest* send) {
+  const std::lock_guard lock(mutex_);
+  for (Message& waiting : lanes_[{from, tag}].messages) {
+    if (waiting.send.get() != send) continue;
+    waiting.copy.assign(waiting.bytes.begin(), waiting.bytes.end());
+    waiting.bytes = waiting.copy;
+    waiting.send.reset();
+  }
 }
 
 void LocalMailbox::put_post(int from, int tag, Bytes bytes, Clock::time_point arrives,
@@ -68,8 +80,8 @@ std::optional<std::pair<int, Bytes>> LocalMailbox::take_post(int tag) {
   const std::lock_guard lock(mutex_);
   auto& waiting = posts_[tag];
   const auto ready =
-      std::find_if(waiting.begin(), waiting.end(), [now](const Post& p) { return p.arrives <= now; });
-  if (ready == waiting.end()) return std::nullopt;
+      std::ranges::min_element(waiting, {}, &Post::arrives);  // the first of those that arrive together
+  if (ready == waiting.end() || ready->arrives > now) return std::nullopt;
   std::pair<int, Bytes> taken(ready->from, std::move(ready->bytes));
   ready->untaken->fetch_sub(1, std::memory_order_release);
   waiting.erase(ready);

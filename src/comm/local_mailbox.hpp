@@ -23,16 +23,20 @@ struct LocalRequest {
   std::size_t received = 0;     ///< receives only, valid once done
 };
 
-/// One rank's mailbox. put() and put_post() are called by any thread, everything else by the owner's alone.
-/// Messages of one sender and tag are taken in the order of their sending, whatever their delays.
+/// One rank's mailbox. put(), put_post() and detach_send() are called by the senders' threads, everything
+/// else by the owner's. Messages of one sender and tag are taken in the order of their sending, whatever
+/// their delays.
 class LocalMailbox {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Copies a message in; it can be taken from `arrives` on. `send` is set done when a receive takes it (may
-  /// be null).
+  /// A message that can be taken from `arrives` on. Without `send` its bytes are copied now; else they are
+  /// read when a receive takes them, which sets `send` done, so that a sender that touches its buffer too
+  /// early is found.
   void put(int from, int tag, std::span<const std::byte> bytes, Clock::time_point arrives,
            std::shared_ptr<LocalRequest> send);
+  /// The sender's buffer goes away: copies what no receive has taken yet.
+  void detach_send(int from, int tag, const LocalRequest* send);
   void put_post(int from, int tag, Bytes bytes, Clock::time_point arrives,
                 std::shared_ptr<std::atomic<int>> untaken);
 
@@ -46,14 +50,14 @@ class LocalMailbox {
 
  private:
   struct Message {
-    Bytes bytes;
+    Bytes copy;
+    std::span<const std::byte> bytes;  // of the copy or of the sender's buffer
     Clock::time_point arrives;
     std::shared_ptr<LocalRequest> send;
   };
   struct Lane {
     std::deque<Message> messages;
     std::deque<std::shared_ptr<LocalRequest>> receives;
-    Clock::time_point last_arrival{};
   };
   struct Post {
     int from;

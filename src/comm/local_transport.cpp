@@ -189,8 +189,10 @@ bool LocalTransport::test(Request request) {
 
 void LocalTransport::release(Request request) {
   Entry& released = entry(request);
-  // A message on its way was copied and still arrives; a receive must not touch its buffer any more.
-  if (!released.is_send) mine().cancel_receive(released.peer, released.tag, released.state.get());
+  if (!released.is_send)
+    mine().cancel_receive(released.peer, released.tag, released.state.get());
+  else if (!released.state->done.load(std::memory_order_acquire))
+    of(released.peer).detach_send(rank_, released.tag, released.state.get());
   released.state.reset();
   free_.push_back(request);
 }

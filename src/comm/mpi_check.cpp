@@ -39,8 +39,8 @@ std::string short_mpi_library_name(const std::string& version_text) {
     if (at != std::string::npos) name.erase(at + 1, std::char_traits<char>::length(noise));
   }
   std::ranges::replace(name, '\t', ' ');
-  const auto repeated = std::ranges::unique(name, [](char a, char b) { return a == ' ' && b == ' '; });
-  name.erase(repeated.begin(), repeated.end());
+  const auto both_blank = [](char a, char b) { return a == ' ' && b == ' '; };
+  name.erase(std::unique(name.begin(), name.end(), both_blank), name.end());
   while (!name.empty() && (name.back() == ' ' || name.back() == '\0')) name.pop_back();
   return name;
 }

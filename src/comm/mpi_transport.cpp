@@ -1,5 +1,7 @@
 #include "comm/mpi_transport.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -134,7 +136,7 @@ std::size_t MpiTransport::received_bytes(Request request) const {
 void MpiTransport::release(Request request) {
   Entry& released = entry(request);
   if (released.request != MPI_REQUEST_NULL && mpi_is_running()) {
-    if (released.active) cancel(released);
+    if (released.active) end(released);
     MPI_Request_free(&released.request);
   }
   released = {};
@@ -142,15 +144,18 @@ void MpiTransport::release(Request request) {
 }
 
 // A receive's cancellation ends at once unless its message is on the way; a send cannot be cancelled
-// everywhere. Both get a little time, and the peer may be dead: never wait for long.
-void MpiTransport::cancel(Entry& cancelled) {
+// everywhere. Both get some time, little where an exception unwinds: the peer may be dead.
+void MpiTransport::end(Entry& ended) {
   using Clock = std::chrono::steady_clock;
-  if (!cancelled.is_send) MPI_Cancel(&cancelled.request);
+  if (!ended.is_send) MPI_Cancel(&ended.request);
+  if (std::uncaught_exceptions() > 0) patience_s_ = std::min(patience_s_, 0.5);
   const auto begin = Clock::now();
   const auto waited_s = [begin] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
   int done = 0;
-  while (MPI_Test(&cancelled.request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0)
+  while (MPI_Test(&ended.request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0) {
     if (waited_s() > patience_s_) break;
+    if (yields()) sched_yield();
+  }
   patience_s_ = std::max(0.0, patience_s_ - waited_s());
 }
 

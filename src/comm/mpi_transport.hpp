@@ -62,7 +62,7 @@ class MpiTransport final : public Transport {
   };
   Request add(const Entry& entry);
   Entry& entry(Request request) { return entries_.at(static_cast<std::size_t>(request)); }
-  void cancel(Entry& entry);
+  void end(Entry& entry);
   bool is_complete(MPI_Request& request);
   void finish(MPI_Request& request, const WaitSubject& subject);
   void check_in(const char* what);
@@ -75,7 +75,7 @@ class MpiTransport final : public Transport {
   int size_ = 1;
   std::string host_name_;
   std::size_t largest_piece_ = std::size_t{1} << 30;
-  double patience_s_ = 1;  // left for cancelled requests to end, over the transport's life
+  double patience_s_ = 5;  // left for released requests to end, over the transport's life
   std::vector<Entry> entries_;
   std::vector<Request> free_;
 };

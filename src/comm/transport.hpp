@@ -69,7 +69,8 @@ class Transport {
   virtual bool test(Request request) = 0;
   /// Bytes of the last completed receive.
   virtual std::size_t received_bytes(Request request) const = 0;
-  /// Frees a request; one still in flight is cancelled first.
+  /// Frees a request. A receive in flight is cancelled, a send in flight gets a little time to leave. Never
+  /// throws.
   virtual void release(Request request) = 0;
   /// Lets pending messages move; called between layers.
   virtual void progress() = 0;

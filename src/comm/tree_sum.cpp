@@ -124,4 +124,10 @@ const float* TreeSum::wait(const WaitSubject& subject) {
   return tasks_.empty() ? own_[0] : tasks_.back().value;
 }
 
+bool TreeSum::idle() {
+  bool all = true;
+  for (SendChannel& send : sends_) all = send.idle() && all;
+  return all;
+}
+
 }  // namespace stagformer::internal

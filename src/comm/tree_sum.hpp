@@ -28,6 +28,8 @@ class TreeSum {
   /// The n sums on the last rank, null elsewhere; valid until the next start(). A single section's sum is its
   /// own vector.
   const float* wait(const WaitSubject& subject);
+  /// Everything sent has left: to be waited for before the object is destroyed while the others go on.
+  bool idle();
 
  private:
   /// Where a part of a sum is found: exactly one of these is set.

@@ -99,6 +99,13 @@ void matmul_blas(const Product& a, std::int64_t panel_begin, std::int64_t panel_
     group_product(a, group, panel_begin, panel_end, scratch);
 }
 
+std::string blas_library_version() {
+  const std::string config = openblas_get_config();  // "OpenBLAS 0.3.21 NO_LAPACKE ..."
+  const std::size_t first = config.find(' ');
+  if (first == std::string::npos) return config;
+  return config.substr(first + 1, config.find(' ', first + 1) - first - 1);
+}
+
 std::string blas_core_name() {
   return openblas_get_corename();
 }

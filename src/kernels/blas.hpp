@@ -5,6 +5,8 @@
 
 namespace stagformer::internal {
 
+/// "0.3.21": the version of the library.
+std::string blas_library_version();
 /// The core type whose kernels OpenBLAS runs, in its own words ("SkylakeX", "Prescott").
 std::string blas_core_name();
 /// The value of OPENBLAS_CORETYPE that fits this processor, where OpenBLAS took a lesser one; empty if it

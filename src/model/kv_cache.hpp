@@ -1,4 +1,5 @@
-// Keys and values of one attention block for all sequences of a batch. A cache smaller than the context wraps round.
+// Keys and values of one attention block for all sequences of a batch. A cache smaller than the context wraps
+// round.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@ namespace stagformer::internal {
 class KvCache {
  public:
   KvCache() = default;
-  /// slots: sequences; heads: G; capacity: positions kept a sequence. Without keys only values are kept (window 1).
+  /// slots: sequences; heads: G; capacity: positions kept a sequence. Without keys only values are kept
+  /// (window 1).
   KvCache(int slots, std::int64_t heads, std::int64_t capacity, std::int64_t head_dim, bool with_keys)
       : heads_(heads),
         capacity_(capacity),
@@ -23,12 +25,17 @@ class KvCache {
   /// Bytes that a cache of this shape takes.
   static std::int64_t bytes(int slots, std::int64_t heads, std::int64_t capacity, std::int64_t head_dim,
                             bool with_keys) {
-    return (with_keys ? 2 : 1) * slots * heads * capacity * head_dim * static_cast<std::int64_t>(sizeof(float));
+    return (with_keys ? 2 : 1) * slots * heads * capacity * head_dim *
+           static_cast<std::int64_t>(sizeof(float));
   }
 
   /// [head_dim] of one head at one position (from 0).
-  float* key(int slot, std::int64_t head, std::int64_t position) { return keys_.data() + at(slot, head, position); }
-  float* value(int slot, std::int64_t head, std::int64_t position) { return values_.data() + at(slot, head, position); }
+  float* key(int slot, std::int64_t head, std::int64_t position) {
+    return keys_.data() + at(slot, head, position);
+  }
+  float* value(int slot, std::int64_t head, std::int64_t position) {
+    return values_.data() + at(slot, head, position);
+  }
 
   /// Positions [begin, end) of one head; all of them must still be in the cache.
   CacheSpan span(int slot, std::int64_t head, std::int64_t begin, std::int64_t end) const {

@@ -8,24 +8,30 @@
 namespace stagformer::internal {
 namespace {
 
-std::int64_t whole_panels(std::int64_t n) { return (n + kPanelRows - 1) / kPanelRows * kPanelRows; }
+std::int64_t whole_panels(std::int64_t n) {
+  return (n + kPanelRows - 1) / kPanelRows * kPanelRows;
+}
 
-/// Positions that a memory cache keeps: the window and the rows that may be absorbed before the first of them is used.
+/// Positions that a memory cache keeps: the window and the rows that may be absorbed before the first of them
+/// is used.
 std::int64_t memory_capacity(const ModelConfig& config, const SectionCapacity& capacity) {
   const auto& window = config.sections.cross_attention.window;
   return window ? std::min(capacity.context, *window + capacity.rows) : capacity.context;
 }
 
-bool keeps_keys(const ModelConfig& config) { return config.sections.cross_attention.window.value_or(0) != 1; }
+bool keeps_keys(const ModelConfig& config) {
+  return config.sections.cross_attention.window.value_or(0) != 1;
+}
 
 void add_bias(const std::vector<float>& bias, std::int64_t rows, float* y, std::int64_t stride) {
   if (bias.empty()) return;
-  for (std::int64_t b = 0; b < rows; ++b) add(y + b * stride, bias.data(), static_cast<std::int64_t>(bias.size()));
+  for (std::int64_t b = 0; b < rows; ++b)
+    add(y + b * stride, bias.data(), static_cast<std::int64_t>(bias.size()));
 }
 
 /// y = W x for all rows, panels dealt to the threads.
-void project(const Workshop& shop, const PackedMatrix& w, const float* x, std::int64_t x_stride, std::int64_t rows,
-             float* y, std::int64_t y_stride) {
+void project(const Workshop& shop, const PackedMatrix& w, const float* x, std::int64_t x_stride,
+             std::int64_t rows, float* y, std::int64_t y_stride) {
   shop.team.for_ranges(w.panels(), [&](std::int64_t begin, std::int64_t end) {
     matmul(w, x, x_stride, rows, y, y_stride, begin, end);
   });
@@ -36,7 +42,8 @@ void normalize(const Workshop& shop, const float* x, std::int64_t x_stride, cons
   const auto d = static_cast<std::int64_t>(weight.size());
   const auto eps = static_cast<float>(shop.config.rms_norm_eps);
   shop.team.for_ranges(rows, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t b = begin; b < end; ++b) rms_norm(x + b * x_stride, weight.data(), d, eps, out + b * out_stride);
+    for (std::int64_t b = begin; b < end; ++b)
+      rms_norm(x + b * x_stride, weight.data(), d, eps, out + b * out_stride);
   });
 }
 
@@ -62,37 +69,40 @@ void store(const Workshop& shop, const SectionScratch& scratch, std::span<const 
 
 void rotate_queries(const Workshop& shop, SectionScratch& scratch, std::span<const Row> rows) {
   for (std::size_t b = 0; b < rows.size(); ++b)
-    rope(scratch.q.data() + static_cast<std::int64_t>(b) * scratch.head_stride, shop.config.num_attention_heads,
-         shop.config.head_dim, shop.rope.cos(rows[b].position), shop.rope.sin(rows[b].position));
+    rope(scratch.q.data() + static_cast<std::int64_t>(b) * scratch.head_stride,
+         shop.config.num_attention_heads, shop.config.head_dim, shop.rope.cos(rows[b].position),
+         shop.rope.sin(rows[b].position));
 }
 
-/// attended = softmax(q K^T / sqrt(a)) V for every row and head; an empty range gives zero. range(row) -> {begin, end}.
+/// attended = softmax(q K^T / sqrt(a)) V for every row and head; an empty range gives zero. range(row) ->
+/// {begin, end}.
 template <typename Range>
-void attend_rows(const Workshop& shop, SectionScratch& scratch, std::span<const Row> rows, const KvCache& cache,
-                 const Range& range) {
+void attend_rows(const Workshop& shop, SectionScratch& scratch, std::span<const Row> rows,
+                 const KvCache& cache, const Range& range) {
   const std::int64_t heads = shop.config.num_attention_heads, a = shop.config.head_dim;
   const std::int64_t group = heads / shop.config.num_key_value_heads;
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a)));
-  shop.team.for_ranges(static_cast<std::int64_t>(rows.size()) * heads, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t item = begin; item < end; ++item) {
-      const std::int64_t b = item / heads, head = item % heads;
-      const Row& row = rows[static_cast<std::size_t>(b)];
-      const auto positions = range(row);
-      const std::int64_t at = b * scratch.head_stride + head * a;
-      float* out = scratch.attended.data() + at;
-      if (positions.begin >= positions.end)
-        std::fill_n(out, a, 0.0F);
-      else
-        attend(scratch.q.data() + at, cache.span(row.slot, head / group, positions.begin, positions.end), a, scale,
-               out);
-    }
-  });
+  shop.team.for_ranges(
+      static_cast<std::int64_t>(rows.size()) * heads, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t item = begin; item < end; ++item) {
+          const std::int64_t b = item / heads, head = item % heads;
+          const Row& row = rows[static_cast<std::size_t>(b)];
+          const auto positions = range(row);
+          const std::int64_t at = b * scratch.head_stride + head * a;
+          float* out = scratch.attended.data() + at;
+          if (positions.begin >= positions.end)
+            std::fill_n(out, a, 0.0F);
+          else
+            attend(scratch.q.data() + at, cache.span(row.slot, head / group, positions.begin, positions.end),
+                   a, scale, out);
+        }
+      });
 }
 
 /// attended = the value at the one position looked at (window 1); nothing there gives zero.
 template <typename Range>
-void copy_single_values(const Workshop& shop, SectionScratch& scratch, std::span<const Row> rows, KvCache& cache,
-                        const Range& range) {
+void copy_single_values(const Workshop& shop, SectionScratch& scratch, std::span<const Row> rows,
+                        KvCache& cache, const Range& range) {
   const std::int64_t heads = shop.config.num_attention_heads, a = shop.config.head_dim;
   const std::int64_t group = heads / shop.config.num_key_value_heads;
   for (std::size_t b = 0; b < rows.size(); ++b) {
@@ -130,7 +140,8 @@ std::int64_t SectionScratch::bytes(const ModelConfig& config, std::int64_t rows)
   return rows * floats * static_cast<std::int64_t>(sizeof(float));
 }
 
-Section::Section(const ModelConfig& config, int index, const SectionWeights& weights, const SectionCapacity& capacity)
+Section::Section(const ModelConfig& config, int index, const SectionWeights& weights,
+                 const SectionCapacity& capacity)
     : index_(index),
       has_memory_(config.has_memory(index)),
       single_position_(!keeps_keys(config)),
@@ -143,8 +154,8 @@ Section::Section(const ModelConfig& config, int index, const SectionWeights& wei
   memory_caches_.resize(static_cast<std::size_t>(capacity.memory_banks));
   for (auto& bank : memory_caches_)
     for (const LayerWeights& layer : weights.layers)
-      bank.push_back(layer.cross_attention ? KvCache(capacity.slots, heads, memory_capacity(config, capacity), a,
-                                                     keeps_keys(config))
+      bank.push_back(layer.cross_attention ? KvCache(capacity.slots, heads, memory_capacity(config, capacity),
+                                                     a, keeps_keys(config))
                                            : KvCache());
 }
 
@@ -154,13 +165,14 @@ std::int64_t Section::cache_bytes(const ModelConfig& config, int index, const Se
   std::int64_t bytes = layers * KvCache::bytes(capacity.slots, heads, capacity.context, a, true);
   for (int l = 0; l < layers; ++l)
     if (config.has_cross_attention(index, l))
-      bytes += capacity.memory_banks *
-               KvCache::bytes(capacity.slots, heads, memory_capacity(config, capacity), a, keeps_keys(config));
+      bytes +=
+          capacity.memory_banks *
+          KvCache::bytes(capacity.slots, heads, memory_capacity(config, capacity), a, keeps_keys(config));
   return bytes;
 }
 
-void Section::run(Workshop& shop, SectionScratch& scratch, std::span<const Row> rows, float* u, std::int64_t u_stride,
-                  int memory_bank) {
+void Section::run(Workshop& shop, SectionScratch& scratch, std::span<const Row> rows, float* u,
+                  std::int64_t u_stride, int memory_bank) {
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
     self_attention(shop, scratch, rows, u, u_stride, l);
     if (weights_.layers[l].cross_attention) cross_attention(shop, scratch, rows, u, u_stride, l, memory_bank);
@@ -183,9 +195,11 @@ void Section::self_attention(Workshop& shop, SectionScratch& scratch, std::span<
   add_bias(w.v_bias, n, scratch.v.data(), scratch.kv_stride);
   rotate_queries(shop, scratch, rows);
   store(shop, scratch, rows, scratch.k.data(), scratch.v.data(), true, self_caches_[layer]);
-  attend_rows(shop, scratch, rows, self_caches_[layer],
-              [](const Row& row) { return MemoryRange{0, row.position + 1}; });
-  project(shop, w.o, scratch.attended.data(), scratch.head_stride, n, scratch.projected.data(), scratch.d_stride);
+  attend_rows(shop, scratch, rows, self_caches_[layer], [](const Row& row) {
+    return MemoryRange{0, row.position + 1};
+  });
+  project(shop, w.o, scratch.attended.data(), scratch.head_stride, n, scratch.projected.data(),
+          scratch.d_stride);
   add_rows(shop, u, u_stride, scratch.projected.data(), scratch.d_stride, n);
 }
 
@@ -209,7 +223,8 @@ void Section::cross_attention(Workshop& shop, SectionScratch& scratch, std::span
     if (shop.config.sections.cross_attention.rope) rotate_queries(shop, scratch, rows);
     attend_rows(shop, scratch, rows, cache, range);
   }
-  project(shop, w.o, scratch.attended.data(), scratch.head_stride, n, scratch.projected.data(), scratch.d_stride);
+  project(shop, w.o, scratch.attended.data(), scratch.head_stride, n, scratch.projected.data(),
+          scratch.d_stride);
   add_rows(shop, u, u_stride, scratch.projected.data(), scratch.d_stride, n);
 }
 
@@ -228,8 +243,8 @@ void Section::feed_forward(Workshop& shop, SectionScratch& scratch, std::span<co
   add_rows(shop, u, u_stride, scratch.projected.data(), scratch.d_stride, n);
 }
 
-void Section::absorb_memory(Workshop& shop, SectionScratch& scratch, std::span<const Row> rows, const float* y,
-                            std::int64_t y_stride, int memory_bank) {
+void Section::absorb_memory(Workshop& shop, SectionScratch& scratch, std::span<const Row> rows,
+                            const float* y, std::int64_t y_stride, int memory_bank) {
   const PhaseScope phase(shop.clock, Phase::memory_projection);
   const auto n = static_cast<std::int64_t>(rows.size());
   const float* memory = y;
@@ -249,7 +264,8 @@ void Section::absorb_memory(Workshop& shop, SectionScratch& scratch, std::span<c
     project(shop, w.v, memory, stride, n, scratch.v.data(), scratch.kv_stride);
     add_bias(w.v_bias, n, scratch.v.data(), scratch.kv_stride);
     store(shop, scratch, rows, single_position_ ? nullptr : scratch.k.data(), scratch.v.data(),
-          shop.config.sections.cross_attention.rope, memory_caches_[static_cast<std::size_t>(memory_bank)][l]);
+          shop.config.sections.cross_attention.rope,
+          memory_caches_[static_cast<std::size_t>(memory_bank)][l]);
   }
 }
 

@@ -23,10 +23,10 @@ struct Row {
 
 /// How much a section must hold.
 struct SectionCapacity {
-  int slots = 1;                ///< sequences at a time
-  std::int64_t context = 0;     ///< positions a sequence
-  std::int64_t rows = 1;        ///< most rows of one call
-  int memory_banks = 1;         ///< 2 where recurrent decoding keeps the section's own outputs beside the upstream's
+  int slots = 1;             ///< sequences at a time
+  std::int64_t context = 0;  ///< positions a sequence
+  std::int64_t rows = 1;     ///< most rows of one call
+  int memory_banks = 1;  ///< 2 where recurrent decoding keeps the section's own outputs beside the upstream's
 };
 
 /// Called between layers: the place to move pending messages on.
@@ -52,17 +52,18 @@ class SectionScratch {
   static std::int64_t bytes(const ModelConfig& config, std::int64_t rows);
 
   std::int64_t d_stride, head_stride, kv_stride, f_stride;
-  AlignedBuffer<float> normed;      ///< [rows, d_stride]
+  AlignedBuffer<float> normed;       ///< [rows, d_stride]
   AlignedBuffer<float> q, attended;  ///< [rows, head_stride], H*a used
-  AlignedBuffer<float> k, v;        ///< [rows, kv_stride], G*a used
-  AlignedBuffer<float> projected;   ///< [rows, d_stride]
-  AlignedBuffer<float> gate, up;    ///< [rows, f_stride]
+  AlignedBuffer<float> k, v;         ///< [rows, kv_stride], G*a used
+  AlignedBuffer<float> projected;    ///< [rows, d_stride]
+  AlignedBuffer<float> gate, up;     ///< [rows, f_stride]
 };
 
 class Section {
  public:
   /// `index` counts from 0. The weights must outlive the section.
-  Section(const ModelConfig& config, int index, const SectionWeights& weights, const SectionCapacity& capacity);
+  Section(const ModelConfig& config, int index, const SectionWeights& weights,
+          const SectionCapacity& capacity);
 
   /// Bytes that the caches of such a section take.
   static std::int64_t cache_bytes(const ModelConfig& config, int index, const SectionCapacity& capacity);
@@ -70,10 +71,11 @@ class Section {
   int index() const { return index_; }
   bool has_memory() const { return has_memory_; }
 
-  /// Runs all layers over the rows, in place: u [rows.size(), u_stride], d values a row. Rows of one sequence come in
-  /// ascending positions without gaps. Memory of every position that a row looks at must have been absorbed.
-  void run(Workshop& shop, SectionScratch& scratch, std::span<const Row> rows, float* u, std::int64_t u_stride,
-           int memory_bank);
+  /// Runs all layers over the rows, in place: u [rows.size(), u_stride], d values a row. Rows of one sequence
+  /// come in ascending positions without gaps. Memory of every position that a row looks at must have been
+  /// absorbed.
+  void run(Workshop& shop, SectionScratch& scratch, std::span<const Row> rows, float* u,
+           std::int64_t u_stride, int memory_bank);
 
   /// Projects upstream outputs y [rows.size(), y_stride] to every layer's cross-attention keys and values.
   void absorb_memory(Workshop& shop, SectionScratch& scratch, std::span<const Row> rows, const float* y,

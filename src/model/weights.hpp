@@ -1,4 +1,5 @@
-// The weights of a section as the forward pass reads them. Matrices are views into memory that the loader owns.
+// The weights of a section as the forward pass reads them. Matrices are views into memory that the loader
+// owns.
 #pragma once
 
 #include <optional>
@@ -9,11 +10,11 @@
 namespace stagformer::internal {
 
 struct AttentionWeights {
-  std::vector<float> norm;  ///< [d]
-  PackedMatrix q;           ///< [H*a, d]; empty in cross-attention with window 1
-  PackedMatrix k;           ///< [G*a, d]; likewise
-  PackedMatrix v;           ///< [G*a, d]
-  PackedMatrix o;           ///< [d, H*a]
+  std::vector<float> norm;                    ///< [d]
+  PackedMatrix q;                             ///< [H*a, d]; empty in cross-attention with window 1
+  PackedMatrix k;                             ///< [G*a, d]; likewise
+  PackedMatrix v;                             ///< [G*a, d]
+  PackedMatrix o;                             ///< [d, H*a]
   std::vector<float> q_bias, k_bias, v_bias;  ///< empty, or one value an output
 };
 

@@ -18,7 +18,9 @@ Bytes to_bytes(const std::string& text) {
   return bytes;
 }
 
-std::string to_text(const Bytes& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string to_text(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 std::optional<Failure> run_guarded(const std::function<void()>& work) {
   try {
@@ -43,7 +45,8 @@ void agree(Transport& world, const std::function<void()>& work) {
   const std::optional<Failure> mine = run_guarded(work);
   // code, host, message, parted by newlines; an empty entry means success
   std::string report;
-  if (mine) report = std::to_string(static_cast<int>(mine->code)) + "\n" + world.host_name() + "\n" + mine->message;
+  if (mine)
+    report = std::to_string(static_cast<int>(mine->code)) + "\n" + world.host_name() + "\n" + mine->message;
   const std::vector<Bytes> all = world.all_gather(to_bytes(report));
   std::string first_message;
   int first_rank = -1, code = 0;
@@ -51,7 +54,8 @@ void agree(Transport& world, const std::function<void()>& work) {
   bool all_alike = true;
   for (int rank = 0; rank < world.size(); ++rank) {
     const std::string text = to_text(all[static_cast<std::size_t>(rank)]);
-    const std::size_t line = text.find('\n'), line2 = line == std::string::npos ? line : text.find('\n', line + 1);
+    const std::size_t line = text.find('\n'),
+                      line2 = line == std::string::npos ? line : text.find('\n', line + 1);
     const std::string message = line2 == std::string::npos ? std::string() : text.substr(line2 + 1);
     if (!text.empty() && first_rank < 0) {
       first_rank = rank;
@@ -62,7 +66,8 @@ void agree(Transport& world, const std::function<void()>& work) {
     all_alike &= !text.empty() && message == first_message;
   }
   if (first_rank < 0) return;
-  throw AgreedError(static_cast<ExitCode>(code), (all_alike ? "" : place_of(world, first_rank, host)) + first_message);
+  throw AgreedError(static_cast<ExitCode>(code),
+                    (all_alike ? "" : place_of(world, first_rank, host)) + first_message);
 }
 
 void agree_on(Transport& world, const std::string& what, std::uint64_t value, const std::string& detail) {
@@ -79,8 +84,8 @@ void agree_on(Transport& world, const std::string& what, std::uint64_t value, co
     const std::vector<std::string> other = parts(rank);
     if (other[0] == root[0]) continue;
     throw AgreedError(ExitCode::communication, "rank " + std::to_string(rank) + " on " + other[1] +
-                                                   " has another " + what + " than rank 0 on " + root[1] + ": " +
-                                                   other[2] + " against " + root[2]);
+                                                   " has another " + what + " than rank 0 on " + root[1] +
+                                                   ": " + other[2] + " against " + root[2]);
   }
 }
 

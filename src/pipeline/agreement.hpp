@@ -11,14 +11,15 @@
 
 namespace stagformer::internal {
 
-/// An error that every rank knows about: rank 0 reports it, all exit with its code, nobody needs to be killed.
+/// An error that every rank knows about: rank 0 reports it, all exit with its code, nobody needs to be
+/// killed.
 class AgreedError : public Error {
  public:
   using Error::Error;
 };
 
-/// Collective: runs `work` on every rank; if it throws anywhere, throws the same AgreedError everywhere: that of the lowest
-/// rank that failed, with its rank and host in front unless all ranks failed alike.
+/// Collective: runs `work` on every rank; if it throws anywhere, throws the same AgreedError everywhere: that
+/// of the lowest rank that failed, with its rank and host in front unless all ranks failed alike.
 void agree(Transport& world, const std::function<void()>& work);
 
 /// Collective: throws AgreedError (communication) naming the first rank whose value differs from rank 0's.

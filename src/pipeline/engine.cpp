@@ -14,8 +14,8 @@ namespace {
 
 constexpr int kChannelSlots = 2;  // one message travels while the next is made or used
 
-/// Whether anything travels from section s - 1 to s: nothing does between staggered sections without memory, unless the
-/// schedule makes them wait for each other.
+/// Whether anything travels from section s - 1 to s: nothing does between staggered sections without memory,
+/// unless the schedule makes them wait for each other.
 bool link_carries(const ModelConfig& config, const EngineOptions& options, int section) {
   return config.sections.links[static_cast<std::size_t>(section - 1)] == Link::chained ||
          config.has_memory(section) || options.schedule == Schedule::sequential;
@@ -65,7 +65,8 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
     send_ = std::make_unique<SendChannel>(replica, grid.rank_of_section(part.first_section + part.sections),
                                           tag(Tag::hidden_states), kChannelSlots, message);
   const std::int64_t readouts = options.score_all_rows ? row_capacity_ : options.slots;
-  const std::int64_t contributions = ReadOut::contributing_sections(config_, part) * readouts * config_.hidden_size;
+  const std::int64_t contributions =
+      ReadOut::contributing_sections(config_, part) * readouts * config_.hidden_size;
   for (PendingReadOut& pending : pending_) {
     pending.outputs = AlignedBuffer<float>(static_cast<std::size_t>(contributions));
     pending.readouts.reserve(static_cast<std::size_t>(readouts));
@@ -96,8 +97,8 @@ void Engine::run_sections(const Pass& pass) {
   ++pass_number_;
 }
 
-/// The messages of earlier passes are always needed; this pass's own only where rows look at each other's positions, where
-/// the section continues the upstream's stream, or where the schedule says so.
+/// The messages of earlier passes are always needed; this pass's own only where rows look at each other's
+/// positions, where the section continues the upstream's stream, or where the schedule says so.
 bool Engine::needs_current_upstream(const Pass& pass) const {
   const int first = sections_.front().index();
   if (config_.sections.links[static_cast<std::size_t>(first - 1)] == Link::chained) return true;
@@ -114,24 +115,25 @@ void Engine::expect_memory(std::span<const Row> rows) {
   expected.pass = pass_number_;
 }
 
-/// Takes in the oldest upstream messages until only `keep` are outstanding. Staggered: projected to keys and values;
-/// chained: copied to u_ as the first section's input.
+/// Takes in the oldest upstream messages until only `keep` are outstanding. Staggered: projected to keys and
+/// values; chained: copied to u_ as the first section's input.
 void Engine::absorb_expected(std::size_t keep) {
   Section& first = sections_.front();
   const bool chained = config_.sections.links[static_cast<std::size_t>(first.index() - 1)] == Link::chained;
   const std::int64_t d = config_.hidden_size;
-  for (; expected_count_ > keep; --expected_count_, expected_first_ = (expected_first_ + 1) % expected_.size()) {
+  for (; expected_count_ > keep;
+       --expected_count_, expected_first_ = (expected_first_ + 1) % expected_.size()) {
     const ExpectedMemory& expected = expected_[expected_first_];
     const double begin = now_seconds();
     const Phase before = clock_.enter(chained ? Phase::wait_input : Phase::wait_memory);
-    const std::span<const std::byte> message = receive_->wait(
-        {chained ? "the input of its first section" : "the memory of its first section", transport_.rank() - 1,
-         expected.pass});
+    const std::span<const std::byte> message =
+        receive_->wait({chained ? "the input of its first section" : "the memory of its first section",
+                        transport_.rank() - 1, expected.pass});
     clock_.enter(before);
     record(chained ? TraceSpan::Kind::wait_input : TraceSpan::Kind::wait_memory, first.index(), expected.pass,
            expected.rows.size(), begin);
-    STAG_CHECK(message.size() == expected.rows.size() * static_cast<std::size_t>(d) * sizeof(float), message.size(),
-               expected.rows.size());
+    STAG_CHECK(message.size() == expected.rows.size() * static_cast<std::size_t>(d) * sizeof(float),
+               message.size(), expected.rows.size());
     const auto* y = reinterpret_cast<const float*>(message.data());
     if (chained) {
       std::memcpy(u_.data(), message.data(), message.size());
@@ -156,7 +158,8 @@ void Engine::run_section(Section& section, const Pass& pass) {
   record(TraceSpan::Kind::section, s, pass_number_, pass.rows.size(), begin);
   if (own_memory && (pass.recurrent || own_bank == 1))
     section.absorb_memory(shop_, scratch_, pass.rows, u_.data(), d, own_bank);
-  if (!kept_.empty()) std::copy_n(u_.data(), u_.size(), kept_[static_cast<std::size_t>(s - sections_.front().index())].data());
+  if (!kept_.empty())
+    std::copy_n(u_.data(), u_.size(), kept_[static_cast<std::size_t>(s - sections_.front().index())].data());
   if (pass.recurrent || s == sections_.back().index()) return;
   Section& next = sections_[static_cast<std::size_t>(s + 1 - sections_.front().index())];
   if (next.has_memory()) next.absorb_memory(shop_, scratch_, pass.rows, u_.data(), d, 0);
@@ -179,17 +182,20 @@ void Engine::delay(int section) const {
     if (delay.section == section) std::this_thread::sleep_for(std::chrono::duration<double>(delay.seconds));
 }
 
-/// Copies the section's outputs at the read-out rows, weighted for linear_combination. outputs: [own section][row][d]
+/// Copies the section's outputs at the read-out rows, weighted for linear_combination. outputs: [own
+/// section][row][d]
 void Engine::contribute(const Section& section, PendingReadOut& pending) {
   const auto d = static_cast<std::size_t>(config_.hidden_size);
   const bool combined = config_.sections.readout == Readout::linear_combination;
   if (!combined && section.index() != config_.sections.count - 1) return;
-  const std::size_t place = combined ? static_cast<std::size_t>(section.index() - sections_.front().index()) : 0;
+  const std::size_t place =
+      combined ? static_cast<std::size_t>(section.index() - sections_.front().index()) : 0;
   float* out = pending.outputs.data() + place * pending.readouts.size() * d;
   for (const ReadoutRow& readout : pending.readouts) {
     std::copy_n(u_.data() + static_cast<std::size_t>(readout.row) * d, d, out);
     if (combined)
-      scale(out, model_.readout_coefficients()[static_cast<std::size_t>(section.index())], config_.hidden_size);
+      scale(out, model_.readout_coefficients()[static_cast<std::size_t>(section.index())],
+            config_.hidden_size);
     out += d;
   }
 }
@@ -223,9 +229,11 @@ ReadoutOutcome Engine::read_out() {
   --pending_count_;
   const double begin = now_seconds();
   // What has arrived meanwhile is projected while the candidates travel.
-  const ReadoutOutcome outcome = read_out_.run(pending.readouts, pending.outputs.data(), pending.pass, [this] {
-    if (upstream_is_remote() && expected_count_ > 0 && receive_->ready()) absorb_expected(expected_count_ - 1);
-  });
+  const ReadoutOutcome outcome =
+      read_out_.run(pending.readouts, pending.outputs.data(), pending.pass, [this] {
+        if (upstream_is_remote() && expected_count_ > 0 && receive_->ready())
+          absorb_expected(expected_count_ - 1);
+      });
   record(TraceSpan::Kind::read_out, -1, pending.pass, pending.readouts.size(), begin);
   return outcome;
 }
@@ -239,7 +247,8 @@ std::span<const float> Engine::kept_outputs(int section) const {
 }
 
 void Engine::record(TraceSpan::Kind kind, int section, std::int64_t pass, std::size_t rows, double begin) {
-  if (trace_.on()) trace_.record({kind, section, pass, static_cast<std::int32_t>(rows), begin, now_seconds()});
+  if (trace_.on())
+    trace_.record({kind, section, pass, static_cast<std::int32_t>(rows), begin, now_seconds()});
 }
 
 }  // namespace stagformer::internal

@@ -1,7 +1,8 @@
 // One rank's part in running a model: its sections, the messages to its neighbours, the read-out.
 //
-// All ranks of a replica make the same calls with the same passes. An example with three sections on three ranks,
-// staggered links, decoding (S = section's layers, M = project the memory that arrived, R = read-out together):
+// All ranks of a replica make the same calls with the same passes. An example with three sections on three
+// ranks, staggered links, decoding (S = section's layers, M = project the memory that arrived, R = read-out
+// together):
 //
 //     step i                         step i+1
 //     rank 0  S0(i) ---- R(i)        S0(i+1) ----- R(i+1)
@@ -10,8 +11,9 @@
 //                 \ y_i^1
 //     rank 2  S2(i) ---- R(i) M(y^1) S2(i+1) ----- R(i+1)
 //
-// A pass that holds consecutive positions of a sequence (a prompt's chunk) needs the upstream's outputs of the same pass:
-// the ranks then work on neighbouring chunks at the same time, as they do on neighbouring passes with chained links.
+// A pass that holds consecutive positions of a sequence (a prompt's chunk) needs the upstream's outputs of
+// the same pass: the ranks then work on neighbouring chunks at the same time, as they do on neighbouring
+// passes with chained links.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +43,8 @@ class Engine : private LayerHook {
          const ThreadTeam& team, int lookahead, std::size_t trace_spans);
   ~Engine() override;
 
-  /// Runs this rank's sections over the pass and sends their outputs on. Does not wait for what the pass does not need.
+  /// Runs this rank's sections over the pass and sends their outputs on. Does not wait for what the pass does
+  /// not need.
   void run_sections(const Pass& pass);
   /// Takes part in the read-out of the oldest pass that has read-out rows and was not read out yet.
   ReadoutOutcome read_out();
@@ -63,7 +66,8 @@ class Engine : private LayerHook {
  private:
   struct PendingReadOut {
     std::vector<ReadoutRow> readouts;
-    AlignedBuffer<float> outputs;  // [contributing own sections][readouts][d], weighted for linear_combination
+    AlignedBuffer<float>
+        outputs;  // [contributing own sections][readouts][d], weighted for linear_combination
     std::int64_t pass = 0;
   };
   struct ExpectedMemory {
@@ -102,9 +106,10 @@ class Engine : private LayerHook {
   std::vector<AlignedBuffer<float>> kept_;
   std::unique_ptr<ReceiveChannel> receive_;  // from the rank of the section before the first own one
   std::unique_ptr<SendChannel> send_;        // to the rank of the section behind the last own one
-  std::vector<ExpectedMemory> expected_;     // a ring: upstream messages that were not absorbed yet, oldest first
+  std::vector<ExpectedMemory>
+      expected_;  // a ring: upstream messages that were not absorbed yet, oldest first
   std::size_t expected_first_ = 0, expected_count_ = 0;
-  std::vector<PendingReadOut> pending_;      // a ring as well
+  std::vector<PendingReadOut> pending_;  // a ring as well
   std::size_t pending_first_ = 0;
   int pending_count_ = 0;
   std::int64_t pass_number_ = 0;

@@ -23,7 +23,8 @@ std::vector<Window> cut_windows(std::span<const std::int32_t> tokens, std::int64
   return windows;
 }
 
-Evaluator::Evaluator(Engine& engine, const EngineOptions& options, int lookahead, std::int64_t recurrent_after)
+Evaluator::Evaluator(Engine& engine, const EngineOptions& options, int lookahead,
+                     std::int64_t recurrent_after)
     : engine_(engine), options_(options), lookahead_(lookahead), recurrent_after_(recurrent_after) {}
 
 std::vector<WindowScores> Evaluator::score(std::span<const Window> windows,
@@ -40,8 +41,8 @@ std::vector<WindowScores> Evaluator::score(std::span<const Window> windows,
   return std::move(scores_);
 }
 
-/// As many windows as there are slots: first what runs all passes, window by window, then, where decoding is recurrent,
-/// the rest of all of them side by side.
+/// As many windows as there are slots: first what runs all passes, window by window, then, where decoding is
+/// recurrent, the rest of all of them side by side.
 void Evaluator::score_group(std::span<const Window> windows, std::size_t first) {
   const std::size_t count = std::min(static_cast<std::size_t>(options_.slots), windows.size() - first);
   for (std::size_t i = 0; i < count; ++i) prefill(windows, first + i, static_cast<int>(i));
@@ -49,7 +50,8 @@ void Evaluator::score_group(std::span<const Window> windows, std::size_t first) 
 }
 
 void Evaluator::prefill(std::span<const Window> windows, std::size_t window, int slot) {
-  auto end = static_cast<std::int64_t>(windows[window].size()) - 1;  // the last token is predicted, never read
+  auto end =
+      static_cast<std::int64_t>(windows[window].size()) - 1;  // the last token is predicted, never read
   if (options_.decode == DecodeMode::recurrent) end = std::min(end, recurrent_after_);
   for (std::int64_t at = 0; at < end; at += options_.chunk) {
     for (std::int64_t t = at; t < std::min(at + options_.chunk, end); ++t) add_row(windows, window, slot, t);
@@ -69,7 +71,8 @@ void Evaluator::decode(std::span<const Window> windows, std::size_t first, std::
   }
 }
 
-void Evaluator::add_row(std::span<const Window> windows, std::size_t window, int slot, std::int64_t position) {
+void Evaluator::add_row(std::span<const Window> windows, std::size_t window, int slot,
+                        std::int64_t position) {
   const auto t = static_cast<std::size_t>(position);
   ReadoutRow readout;
   readout.row = static_cast<std::int32_t>(rows_.size());
@@ -96,9 +99,11 @@ void Evaluator::collect_one() {
   const std::vector<Target>& targets = outstanding_.front();
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (!outcome.results[i].finite)
-      throw NumericError("the model gave values that are not finite in window " + std::to_string(targets[i].window) +
-                         " at position " + std::to_string(targets[i].position));
-    scores_[targets[i].window][static_cast<std::size_t>(targets[i].position)] = outcome.results[i].log_probability;
+      throw NumericError("the model gave values that are not finite in window " +
+                         std::to_string(targets[i].window) + " at position " +
+                         std::to_string(targets[i].position));
+    scores_[targets[i].window][static_cast<std::size_t>(targets[i].position)] =
+        outcome.results[i].log_probability;
   }
   outstanding_.erase(outstanding_.begin());
 }

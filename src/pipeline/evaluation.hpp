@@ -13,8 +13,8 @@ namespace stagformer::internal {
 /// Tokens of one window, BOS included; every token but the first is predicted.
 using Window = std::vector<std::int32_t>;
 
-/// Cuts a text's tokens into windows of `length` tokens, each begun by `bos` (which counts) where bos >= 0. A last window
-/// that predicts nothing is left out.
+/// Cuts a text's tokens into windows of `length` tokens, each begun by `bos` (which counts) where bos >= 0. A
+/// last window that predicts nothing is left out.
 std::vector<Window> cut_windows(std::span<const std::int32_t> tokens, std::int64_t length, std::int64_t bos);
 
 /// Log-probabilities of a window's tokens 1, 2, ...: one value a predicted token.
@@ -22,14 +22,17 @@ using WindowScores = std::vector<float>;
 
 class Evaluator {
  public:
-  /// `lookahead` must be the engine's. recurrent_after: positions of a window that run all passes (recurrent decoding).
+  /// `lookahead` must be the engine's. recurrent_after: positions of a window that run all passes (recurrent
+  /// decoding).
   Evaluator(Engine& engine, const EngineOptions& options, int lookahead, std::int64_t recurrent_after);
 
-  /// Scores the windows; all ranks of the replica get the result. Throws NumericError for logits that are not finite.
+  /// Scores the windows; all ranks of the replica get the result. Throws NumericError for logits that are not
+  /// finite.
   std::vector<WindowScores> score(std::span<const Window> windows,
                                   const std::function<void(std::size_t done)>& progress);
 
-  /// Read-outs that a rank may put off in scoring, so that the ranks work on neighbouring chunks at the same time.
+  /// Read-outs that a rank may put off in scoring, so that the ranks work on neighbouring chunks at the same
+  /// time.
   static int lookahead_of(const RankPart& part) { return part.ranks - 1 - part.rank; }
 
  private:

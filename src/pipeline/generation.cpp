@@ -8,7 +8,8 @@ namespace stagformer::internal {
 namespace {
 
 bool is_eos(const ModelConfig& config, std::int32_t token) {
-  return std::ranges::find(config.eos_token_ids, static_cast<std::int64_t>(token)) != config.eos_token_ids.end();
+  return std::ranges::find(config.eos_token_ids, static_cast<std::int64_t>(token)) !=
+         config.eos_token_ids.end();
 }
 
 /// Bytes at the end of `text` that might be the beginning of a stop string.
@@ -79,10 +80,11 @@ bool Generator::prefill_chunk() {
   for (std::int64_t i = 0; i < count; ++i) rows_.push_back({sequence.slot, sequence.prompt_done + i});
   const bool last = sequence.prompt_done + count == length;
   if (last) readouts_.push_back(readout_of(sequence, static_cast<std::int32_t>(count - 1)));
-  engine_.run_sections({rows_,
-                        std::span(sequence.request.prompt)
-                            .subspan(static_cast<std::size_t>(sequence.prompt_done), static_cast<std::size_t>(count)),
-                        readouts_, false});
+  engine_.run_sections(
+      {rows_,
+       std::span(sequence.request.prompt)
+           .subspan(static_cast<std::size_t>(sequence.prompt_done), static_cast<std::size_t>(count)),
+       readouts_, false});
   sequence.prompt_done += count;
   times_.prompt_tokens += count;
   bool stop = false;
@@ -90,7 +92,8 @@ bool Generator::prefill_chunk() {
     const ReadoutOutcome outcome = engine_.read_out();
     stop = outcome.stop_requested;
     if (times_.first_token_s == 0) times_.first_token_s = now_seconds() - start_s_;
-    if (take(sequence, outcome.results[0])) remove_finished({static_cast<std::size_t>(found - active_.begin())});
+    if (take(sequence, outcome.results[0]))
+      remove_finished({static_cast<std::size_t>(found - active_.begin())});
   }
   times_.prompt_s += now_seconds() - begin;
   return stop;
@@ -128,8 +131,9 @@ bool Generator::decode_step() {
 
 bool Generator::take(Sequence& sequence, const ReadoutResult& result) {
   if (!result.finite) {
-    finish(sequence, "error", "the model gave values that are not finite at position " +
-                                  std::to_string(sequence.request.prompt.size() + sequence.ids.size()));
+    finish(sequence, "error",
+           "the model gave values that are not finite at position " +
+               std::to_string(sequence.request.prompt.size() + sequence.ids.size()));
     return true;
   }
   if (!sequence.request.ignore_eos && is_eos(config_, result.token)) {
@@ -179,7 +183,8 @@ void Generator::finish(Sequence& sequence, const char* reason, const std::string
   if (std::string_view(reason) != "stop") sequence.text += sequence.utf8.finish();
   show(sequence, true);
   if (events_.on_result)
-    events_.on_result({sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities, reason, error});
+    events_.on_result(
+        {sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities, reason, error});
 }
 
 void Generator::remove_finished(const std::vector<std::size_t>& finished) {

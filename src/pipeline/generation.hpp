@@ -1,5 +1,6 @@
-// Many sequences through one replica: they join and leave at step boundaries, prompts go in chunk by chunk between the
-// decode steps of the others. Every rank of the replica runs this loop on the same data and comes to the same decisions.
+// Many sequences through one replica: they join and leave at step boundaries, prompts go in chunk by chunk
+// between the decode steps of the others. Every rank of the replica runs this loop on the same data and comes
+// to the same decisions.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace stagformer::internal {
 
 /// One prompt with its settings.
 struct GenerationRequest {
-  std::int64_t index = 0;  ///< place in the input, from 0; keys the random numbers
+  std::int64_t index = 0;            ///< place in the input, from 0; keys the random numbers
   std::vector<std::int32_t> prompt;  ///< token ids, BOS included; not empty
   SamplingParams sampling;
   std::int64_t max_tokens = 0;
@@ -27,17 +28,17 @@ struct GenerationRequest {
 
 struct GenerationResult {
   std::int64_t index = 0;
-  std::string text;  ///< valid UTF-8, stop string left out
-  std::vector<std::int32_t> token_ids;  ///< EOS left out
+  std::string text;                      ///< valid UTF-8, stop string left out
+  std::vector<std::int32_t> token_ids;   ///< EOS left out
   std::vector<float> log_probabilities;  ///< of token_ids, where asked for
-  std::string finish_reason;  ///< length | stop | eos | error
-  std::string error;          ///< one line, with finish_reason error
+  std::string finish_reason;             ///< length | stop | eos | error
+  std::string error;                     ///< one line, with finish_reason error
 };
 
 /// Times of one replica's run, for the report.
 struct GenerationTimes {
-  double prompt_s = 0;        ///< passes over prompts
-  double decode_s = 0;        ///< decode steps
+  double prompt_s = 0;  ///< passes over prompts
+  double decode_s = 0;  ///< decode steps
   std::int64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
   double first_token_s = 0;   ///< from the start to the first token of the first sequence
   std::vector<float> step_s;  ///< seconds of every decode step
@@ -47,14 +48,15 @@ class Generator {
  public:
   struct Events {
     /// New text of a sequence, whole characters, already past any possible stop string.
-    std::function<void(const GenerationRequest&, const std::string& text, std::span<const std::int32_t> ids)> on_text;
+    std::function<void(const GenerationRequest&, const std::string& text, std::span<const std::int32_t> ids)>
+        on_text;
     std::function<void(GenerationResult&&)> on_result;
     /// Asked at every step; true makes all ranks of the replica stop after it.
     std::function<bool()> should_stop;
   };
 
-  Generator(Engine& engine, const ModelConfig& config, const Tokenizer& tokenizer, const EngineOptions& options,
-            Events events);
+  Generator(Engine& engine, const ModelConfig& config, const Tokenizer& tokenizer,
+            const EngineOptions& options, Events events);
 
   /// Runs all requests to their end. False: stopped early; sequences without a result were given up.
   bool run(std::vector<GenerationRequest> requests);
@@ -68,8 +70,8 @@ class Generator {
     std::vector<std::int32_t> ids;
     std::vector<float> log_probabilities;
     Utf8Stream utf8;
-    std::string text;          // all of it so far
-    std::size_t shown = 0;     // bytes of text passed to on_text
+    std::string text;       // all of it so far
+    std::size_t shown = 0;  // bytes of text passed to on_text
     std::size_t shown_ids = 0;
   };
 

@@ -5,13 +5,16 @@
 namespace stagformer::internal {
 namespace {
 
-std::string ranks(int n) { return std::to_string(n) + (n == 1 ? " rank" : " ranks"); }
+std::string ranks(int n) {
+  return std::to_string(n) + (n == 1 ? " rank" : " ranks");
+}
 
 Grid grid_with_replicas(int world, int sections, int replicas) {
   if (replicas < 1) throw UsageError("--replicas must be at least 1, not " + std::to_string(replicas));
   if (world % replicas != 0 || sections % (world / replicas) != 0)
-    throw ConfigError(ranks(world) + " cannot be cut into " + std::to_string(replicas) + " replicas of a model of " +
-                      std::to_string(sections) + " sections: each replica needs a number of ranks that divides " +
+    throw ConfigError(ranks(world) + " cannot be cut into " + std::to_string(replicas) +
+                      " replicas of a model of " + std::to_string(sections) +
+                      " sections: each replica needs a number of ranks that divides " +
                       std::to_string(sections));
   return {world, sections, replicas};
 }

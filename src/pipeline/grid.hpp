@@ -21,8 +21,8 @@ struct Grid {
   int rank_of_section(int section) const { return section / sections_per_rank(); }
 };
 
-/// Without `replicas`: a divisor of the sections is one replica, a multiple of them several. Throws ConfigError that lists
-/// the sizes that fit.
+/// Without `replicas`: a divisor of the sections is one replica, a multiple of them several. Throws
+/// ConfigError that lists the sizes that fit.
 Grid make_grid(int world, int sections, std::optional<int> replicas = std::nullopt);
 
 /// "1, 2 or 4 (one replica), or a multiple of 4"

@@ -22,7 +22,8 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-double round_trip_s(Transport& replica, Transport::Request send, Transport::Request receive, int peer, bool first) {
+double round_trip_s(Transport& replica, Transport::Request send, Transport::Request receive, int peer,
+                    bool first) {
   const double begin = now_seconds();
   replica.start_receive(receive);
   if (first) replica.start_send(send, 8);
@@ -57,7 +58,8 @@ double measure_latency_s(Transport& replica) {
   return latency;
 }
 
-double measure_head_s(NumberFormat format, std::int64_t vocab_size, std::int64_t hidden_size, const ThreadTeam& team) {
+double measure_head_s(NumberFormat format, std::int64_t vocab_size, std::int64_t hidden_size,
+                      const ThreadTeam& team) {
   const std::int64_t panel = packed_panel_bytes(format, hidden_size);
   const std::int64_t all_panels = (vocab_size + kPanelRows - 1) / kPanelRows;
   const std::int64_t panels = std::clamp<std::int64_t>((std::int64_t{8} << 20) / panel, 1, all_panels);
@@ -82,7 +84,8 @@ HeadChoice choose_head_mode(double latency_s, double head_s, int ranks) {
   HeadChoice choice;
   choice.mode = last < sliced ? HeadMode::last : HeadMode::sliced;
   char text[160];
-  std::snprintf(text, sizeof text, "auto: latency %.1f us, whole head %.0f us; sliced costs about %.0f us, last %.0f us",
+  std::snprintf(text, sizeof text,
+                "auto: latency %.1f us, whole head %.0f us; sliced costs about %.0f us, last %.0f us",
                 latency_s * 1e6, head_s * 1e6, sliced * 1e6, last * 1e6);
   choice.reason = text;
   return choice;

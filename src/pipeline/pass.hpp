@@ -1,5 +1,5 @@
-// The unit of work of the engine: a batch of rows that all sections go through once. A decode step is a pass with one row
-// a sequence; a chunk of a prompt is a pass with many rows of one sequence.
+// The unit of work of the engine: a batch of rows that all sections go through once. A decode step is a pass
+// with one row a sequence; a chunk of a prompt is a pass with many rows of one sequence.
 #pragma once
 
 #include <cstdint>
@@ -16,26 +16,26 @@ struct ReadoutRow {
   std::int32_t row = 0;     ///< index in the pass
   SamplingParams sampling;  ///< used where a token is to be chosen
   SamplingKey key;
-  std::int32_t target = -1;  ///< >= 0: score this token instead of choosing one
+  std::int32_t target = -1;      ///< >= 0: score this token instead of choosing one
   bool log_probability = false;  ///< report the chosen token's log-probability too
 };
 
 struct Pass {
-  std::span<const Row> rows;             ///< rows of one sequence side by side, positions ascending without gaps
+  std::span<const Row> rows;  ///< rows of one sequence side by side, positions ascending without gaps
   std::span<const std::int32_t> tokens;  ///< one a row
   std::span<const ReadoutRow> readouts;
   bool recurrent = false;  ///< the last section alone, its memory continued with its own outputs
 };
 
 struct ReadoutResult {
-  std::int32_t token = -1;      ///< chosen, or the target
-  float log_probability = 0;    ///< of `token`, natural logarithm; 0 where not asked for
-  std::int32_t finite = 1;      ///< 0: the logits held a value that is not finite
+  std::int32_t token = -1;    ///< chosen, or the target
+  float log_probability = 0;  ///< of `token`, natural logarithm; 0 where not asked for
+  std::int32_t finite = 1;    ///< 0: the logits held a value that is not finite
 };
 
 struct ReadoutOutcome {
   std::span<const ReadoutResult> results;  ///< one a ReadoutRow, valid until the next read-out
-  bool stop_requested = false;  ///< some rank of the replica was asked to stop
+  bool stop_requested = false;             ///< some rank of the replica was asked to stop
 };
 
 }  // namespace stagformer::internal

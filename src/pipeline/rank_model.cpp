@@ -32,7 +32,9 @@ std::pair<std::int64_t, std::int64_t> head_rows(const ModelConfig& config, const
 }
 
 using Place = std::pair<int, std::int64_t>;  // file and offset: where an object lies, whatever its name
-Place place_of(const DatasetInfo& info) { return {info.file, info.offset}; }
+Place place_of(const DatasetInfo& info) {
+  return {info.file, info.offset};
+}
 
 /// The matrices of the part in the order in which a step reads them, each object once.
 std::vector<std::string> matrix_names(const CheckpointIndex& index, const RankPart& part) {
@@ -54,12 +56,15 @@ std::vector<std::string> matrix_names(const CheckpointIndex& index, const RankPa
         for (const char* matrix : {"q", "k", "v", "o"})
           if (needs_scores || *matrix == 'v' || *matrix == 'o')
             add(layer_name(s, l) + "cross_attention/" + matrix + "/weight");
-      for (const char* matrix : {"gate", "up", "down"}) add(layer_name(s, l) + "feed_forward/" + matrix + "/weight");
+      for (const char* matrix : {"gate", "up", "down"})
+        add(layer_name(s, l) + "feed_forward/" + matrix + "/weight");
     }
   return names;
 }
 
-std::int64_t packed_bytes_of(const DatasetInfo& info) { return packed_bytes(info.format, info.shape[0], info.shape[1]); }
+std::int64_t packed_bytes_of(const DatasetInfo& info) {
+  return packed_bytes(info.format, info.shape[0], info.shape[1]);
+}
 
 }  // namespace
 
@@ -108,8 +113,8 @@ class RankModel::Loader {
     return found->second;
   }
 
-  void check_finite(const std::string& name, const DatasetInfo& data, std::int64_t rows, const std::byte* stored,
-                    std::int64_t first_row) const {
+  void check_finite(const std::string& name, const DatasetInfo& data, std::int64_t rows,
+                    const std::byte* stored, std::int64_t first_row) const {
     const std::int64_t bad = first_non_finite_row(data.format, rows, data.shape[1], stored);
     if (bad >= 0)
       throw CheckpointError(index_.files[static_cast<std::size_t>(data.file)].name, name,
@@ -174,7 +179,8 @@ class RankModel::Loader {
         const std::string prefix = layer_name(s, l);
         LayerWeights layer;
         layer.self_attention = attention(prefix + "self_attention/");
-        if (model_.config_.has_cross_attention(s, l)) layer.cross_attention = attention(prefix + "cross_attention/");
+        if (model_.config_.has_cross_attention(s, l))
+          layer.cross_attention = attention(prefix + "cross_attention/");
         layer.feed_forward.norm = reader_.read_vector(prefix + "feed_forward/norm/weight");
         layer.feed_forward.gate = matrix(prefix + "feed_forward/gate/weight");
         layer.feed_forward.up = matrix(prefix + "feed_forward/up/weight");
@@ -208,7 +214,8 @@ class RankModel::Loader {
     load_head_slice(begin, end);
   }
 
-  // The last rank reads the whole head, so that its checksum is verified once a replica; the others read their rows.
+  // The last rank reads the whole head, so that its checksum is verified once a replica; the others read
+  // their rows.
   void load_head_slice(std::int64_t begin, std::int64_t end) {
     if (begin == end) return;
     const std::string& name = head_name(model_.config_);
@@ -236,8 +243,8 @@ class RankModel::Loader {
   std::int64_t used_ = 0, done_ = 0, total_ = 0;
 };
 
-RankModel::RankModel(const CheckpointIndex& index, const RankPart& part, TensorReader& reader, const ThreadTeam& team,
-                     const Progress& progress)
+RankModel::RankModel(const CheckpointIndex& index, const RankPart& part, TensorReader& reader,
+                     const ThreadTeam& team, const Progress& progress)
     : config_(index.config), part_(part) {
   Loader(*this, index, reader, team, progress).load();
 }
@@ -254,16 +261,19 @@ MemoryPlan RankModel::plan(const CheckpointIndex& index, const RankPart& part, c
   const DatasetInfo& head = index.datasets.at(head_name(config));
   plan.weights += packed_bytes(head.format, head_end - head_begin, head.shape[1]);
   if (needs_embedding(config, part)) plan.embedding = index.datasets.at("embedding/weight").bytes;
-  if (!config.tie_word_embeddings && part.hosts_last(config)) plan.staging = std::max(plan.staging, head.bytes);
+  if (!config.tie_word_embeddings && part.hosts_last(config))
+    plan.staging = std::max(plan.staging, head.bytes);
 
-  const bool both_banks = options.decode == DecodeMode::recurrent && config.sections.prompt_memory == PromptMemory::own;
-  const SectionCapacity capacity{options.slots, options.context, std::max<std::int64_t>(options.chunk, options.slots),
-                                 both_banks ? 2 : 1};
+  const bool both_banks =
+      options.decode == DecodeMode::recurrent && config.sections.prompt_memory == PromptMemory::own;
+  const SectionCapacity capacity{options.slots, options.context,
+                                 std::max<std::int64_t>(options.chunk, options.slots), both_banks ? 2 : 1};
   for (int s = part.first_section; s < part.first_section + part.sections; ++s)
     plan.caches += Section::cache_bytes(config, s, capacity);
   const std::int64_t readouts = options.score_all_rows ? capacity.rows : options.slots;
   const auto floats = static_cast<std::int64_t>(sizeof(float));
-  plan.buffers = SectionScratch::bytes(config, capacity.rows) + 6 * capacity.rows * config.hidden_size * floats +
+  plan.buffers = SectionScratch::bytes(config, capacity.rows) +
+                 6 * capacity.rows * config.hidden_size * floats +
                  readouts * (part.slice.rows() + config.hidden_size * 3) * floats;
   return plan;
 }

@@ -1,5 +1,5 @@
-// The part of a model that one rank holds: its sections, the embedding, its slice of the head; and the plan of bytes
-// made before any of it is allocated.
+// The part of a model that one rank holds: its sections, the embedding, its slice of the head; and the plan
+// of bytes made before any of it is allocated.
 #pragma once
 
 #include <cstdint>
@@ -33,15 +33,17 @@ struct MemoryPlan {
 
 /// Which part of the model a rank hosts.
 struct RankPart {
-  int rank = 0;           ///< in its replica
-  int ranks = 1;          ///< of the replica
+  int rank = 0;   ///< in its replica
+  int ranks = 1;  ///< of the replica
   int first_section = 0;
   int sections = 1;
   bool whole_head = false;  ///< the last rank under --head last; the others then hold no head
   bool any_head = true;
   VocabularySlice slice;
 
-  bool hosts_last(const ModelConfig& config) const { return first_section + sections == config.sections.count; }
+  bool hosts_last(const ModelConfig& config) const {
+    return first_section + sections == config.sections.count;
+  }
 };
 RankPart rank_part(const ModelConfig& config, const Grid& grid, int rank_in_replica, HeadMode head);
 
@@ -49,7 +51,8 @@ RankPart rank_part(const ModelConfig& config, const Grid& grid, int rank_in_repl
 struct EmbeddingWeights {
   NumberFormat format = NumberFormat::f32;
   std::int64_t row_bytes = 0;
-  std::vector<std::byte> rows;  ///< [V, row_bytes]; empty where no section of the rank starts from the embedding
+  std::vector<std::byte>
+      rows;  ///< [V, row_bytes]; empty where no section of the rank starts from the embedding
 };
 
 class RankModel {
@@ -64,13 +67,17 @@ class RankModel {
 
   const ModelConfig& config() const { return config_; }
   const RankPart& part() const { return part_; }
-  const SectionWeights& section(int index) const { return sections_.at(static_cast<std::size_t>(index - part_.first_section)); }
+  const SectionWeights& section(int index) const {
+    return sections_.at(static_cast<std::size_t>(index - part_.first_section));
+  }
   const EmbeddingWeights& embedding() const { return embedding_; }
   const PackedMatrix& head() const { return head_; }
   const std::vector<float>& final_norm() const { return final_norm_; }
   /// c_s of the read-out linear_combination, [p]; empty otherwise.
   const std::vector<float>& readout_coefficients() const { return readout_coefficients_; }
-  std::int64_t weight_bytes() const { return static_cast<std::int64_t>(arena_.bytes() + embedding_.rows.size()); }
+  std::int64_t weight_bytes() const {
+    return static_cast<std::int64_t>(arena_.bytes() + embedding_.rows.size());
+  }
 
  private:
   class Loader;

@@ -22,7 +22,9 @@ struct TargetLogit {
 };
 static_assert(sizeof(TargetLogit) == 8);
 
-std::size_t row_bytes(const RecordLayout& layout) { return sizeof(TargetLogit) + layout.bytes(); }
+std::size_t row_bytes(const RecordLayout& layout) {
+  return sizeof(TargetLogit) + layout.bytes();
+}
 
 }  // namespace
 
@@ -44,13 +46,15 @@ ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model,
       parts_(sliced() ? transport.size() : 1) {
   const int last_rank = transport.size() - 1;
   const std::size_t z_bytes = static_cast<std::size_t>(rows * config_.hidden_size) * sizeof(float);
-  if (!alone() && sliced()) z_tree_ = std::make_unique<TreeBroadcast>(transport, last_rank, z_bytes, tag(Tag::z));
+  if (!alone() && sliced())
+    z_tree_ = std::make_unique<TreeBroadcast>(transport, last_rank, z_bytes, tag(Tag::z));
   if (!alone() && !sliced())
     result_tree_ = std::make_unique<TreeBroadcast>(
         transport, last_rank, sizeof(Header) + results_.size() * sizeof(ReadoutResult), tag(Tag::picks));
   if (config_.sections.readout == Readout::linear_combination)
     outputs_sum_ = std::make_unique<TreeSum>(transport, grid.sections,
-                                             static_cast<std::size_t>(rows * config_.hidden_size), tag(Tag::outputs_sum));
+                                             static_cast<std::size_t>(rows * config_.hidden_size),
+                                             tag(Tag::outputs_sum));
 }
 
 ReadOut::~ReadOut() = default;
@@ -81,7 +85,8 @@ ReadoutOutcome ReadOut::finish(std::span<const ReadoutRow> readouts, std::int64_
   return {std::span(results_).first(readouts.size()), stop_seen_};
 }
 
-/// z = norm_f(y^p), or norm_f(sum_s c_s y^s): made by the last rank, handed to all that compute logits. [rows, d]
+/// z = norm_f(y^p), or norm_f(sum_s c_s y^s): made by the last rank, handed to all that compute logits.
+/// [rows, d]
 const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::int64_t pass) {
   const auto d = static_cast<std::size_t>(config_.hidden_size);
   const WaitSubject subject{"the final hidden states", transport_.size() - 1, pass};
@@ -110,7 +115,8 @@ void ReadOut::compute_logits(std::size_t rows, const float* z) {
   const PhaseScope phase(clock_, Phase::head);
   const PackedMatrix& head = model_.head();
   team_.for_ranges(head.panels(), [&](std::int64_t begin, std::int64_t end) {
-    matmul(head, z, config_.hidden_size, static_cast<std::int64_t>(rows), logits_.data(), logits_stride_, begin, end);
+    matmul(head, z, config_.hidden_size, static_cast<std::int64_t>(rows), logits_.data(), logits_stride_,
+           begin, end);
   });
 }
 
@@ -126,7 +132,8 @@ RecordLayout ReadOut::layout_of(std::span<const ReadoutRow> readouts, std::int64
   return layout;
 }
 
-void ReadOut::write_row(const ReadoutRow& readout, std::size_t row, const RecordLayout& layout, std::byte* out) {
+void ReadOut::write_row(const ReadoutRow& readout, std::size_t row, const RecordLayout& layout,
+                        std::byte* out) {
   const VocabularySlice& slice = model_.part().slice;
   const std::span<const float> logits(logits_.data() + static_cast<std::int64_t>(row) * logits_stride_,
                                       static_cast<std::size_t>(slice.rows()));
@@ -138,7 +145,8 @@ void ReadOut::write_row(const ReadoutRow& readout, std::size_t row, const Record
   summarize_slice(logits, slice, readout.sampling, readout.key, layout, out + sizeof target);
 }
 
-void ReadOut::write_records(std::span<const ReadoutRow> readouts, const RecordLayout& layout, std::byte* message) {
+void ReadOut::write_records(std::span<const ReadoutRow> readouts, const RecordLayout& layout,
+                            std::byte* message) {
   const std::size_t bytes = row_bytes(layout);
   team_.for_ranges(static_cast<std::int64_t>(readouts.size()), [&](std::int64_t begin, std::int64_t end) {
     for (auto row = static_cast<std::size_t>(begin); row < static_cast<std::size_t>(end); ++row)
@@ -197,10 +205,10 @@ void ReadOut::pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass) 
   for (const std::size_t row : again) results_[row] = pick_widened(readouts[row], row, pass);
 }
 
-ReadoutResult ReadOut::result_of(const ReadoutRow& readout, const std::byte* records, std::size_t stride, int parts,
-                                 const RecordLayout& layout, bool& need_more) const {
-  const Pick pick = pick_token(records + sizeof(TargetLogit), stride, parts, config_.vocab_size, readout.sampling,
-                               readout.key, layout);
+ReadoutResult ReadOut::result_of(const ReadoutRow& readout, const std::byte* records, std::size_t stride,
+                                 int parts, const RecordLayout& layout, bool& need_more) const {
+  const Pick pick = pick_token(records + sizeof(TargetLogit), stride, parts, config_.vocab_size,
+                               readout.sampling, readout.key, layout);
   need_more = pick.status == Pick::Status::need_more_candidates;
   ReadoutResult result{pick.token, pick.log_probability, pick.status != Pick::Status::not_finite};
   if (readout.target < 0 || !result.finite) return result;
@@ -216,7 +224,8 @@ ReadoutResult ReadOut::result_of(const ReadoutRow& readout, const std::byte* rec
   return result;
 }
 
-/// Exchanges one row again with ever more candidates until its allowed set is known. Rare: a very wide nucleus.
+/// Exchanges one row again with ever more candidates until its allowed set is known. Rare: a very wide
+/// nucleus.
 ReadoutResult ReadOut::pick_widened(const ReadoutRow& readout, std::size_t row, std::int64_t pass) {
   std::int64_t candidates = layout_.candidates;
   for (;;) {
@@ -241,7 +250,8 @@ ReadoutResult ReadOut::pick_widened(const ReadoutRow& readout, std::size_t row, 
   }
 }
 
-/// --head last: the last rank sends what it chose; a rank that wants to stop tells the last one by a posted message.
+/// --head last: the last rank sends what it chose; a rank that wants to stop tells the last one by a posted
+/// message.
 void ReadOut::share_results(std::size_t rows, std::int64_t pass) {
   const std::size_t bytes = sizeof(Header) + rows * sizeof(ReadoutResult);
   const PhaseScope phase(clock_, Phase::wait_candidates);

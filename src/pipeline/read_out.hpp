@@ -1,6 +1,6 @@
-// From the sections' outputs to tokens, done by all ranks of a replica together: final norm on the last rank, z to all by a
-// tree, every rank its slice of the head, candidates to all, every rank picks by itself. With --head last the last rank
-// does all of it and sends the tokens out.
+// From the sections' outputs to tokens, done by all ranks of a replica together: final norm on the last rank,
+// z to all by a tree, every rank its slice of the head, candidates to all, every rank picks by itself. With
+// --head last the last rank does all of it and sends the tokens out.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +24,16 @@ namespace stagformer::internal {
 class ReadOut {
  public:
   /// rows: most read-out rows of one pass. The head's way (sliced or last) is the part's.
-  ReadOut(Transport& transport, const Grid& grid, const RankModel& model, const ThreadTeam& team, PhaseClock& clock,
-          HeadMode head, std::int64_t rows);
+  ReadOut(Transport& transport, const Grid& grid, const RankModel& model, const ThreadTeam& team,
+          PhaseClock& clock, HeadMode head, std::int64_t rows);
   ~ReadOut();
 
   /// Floats that the head's buffers take for so many rows.
   static std::int64_t buffer_floats(const ModelConfig& config, const RankPart& part, std::int64_t rows);
 
-  /// outputs: per contributing own section [readouts.size(), d] (see contributing_sections); readouts: the same on all
-  /// ranks. `while_waiting` is called once between sending the candidates and waiting for the others'.
+  /// outputs: per contributing own section [readouts.size(), d] (see contributing_sections); readouts: the
+  /// same on all ranks. `while_waiting` is called once between sending the candidates and waiting for the
+  /// others'.
   template <typename WhileWaiting>
   ReadoutOutcome run(std::span<const ReadoutRow> readouts, const float* outputs, std::int64_t pass,
                      WhileWaiting&& while_waiting) {
@@ -43,7 +44,8 @@ class ReadOut {
 
   void request_stop() { stop_wanted_ = true; }
 
-  /// Own sections whose outputs the read-out needs: the last section alone, or all of them (linear_combination).
+  /// Own sections whose outputs the read-out needs: the last section alone, or all of them
+  /// (linear_combination).
   static int contributing_sections(const ModelConfig& config, const RankPart& part);
 
  private:
@@ -79,8 +81,8 @@ class ReadOut {
   bool last_;
   std::int64_t row_capacity_;
   std::int64_t logits_stride_;
-  AlignedBuffer<float> z_;       // [rows, d] on the last rank
-  AlignedBuffer<float> logits_;  // [rows, logits_stride], this rank's slice of the vocabulary
+  AlignedBuffer<float> z_;              // [rows, d] on the last rank
+  AlignedBuffer<float> logits_;         // [rows, logits_stride], this rank's slice of the vocabulary
   std::vector<std::byte> own_records_;  // a lone rank's, or the last rank's under --head last
   std::vector<ReadoutResult> results_;
   std::vector<const float*> own_outputs_;  // [own section]
@@ -94,7 +96,7 @@ class ReadOut {
   std::size_t message_bytes_ = 0;
   RecordLayout layout_;
   std::span<const std::byte> gathered_;  // all ranks' messages, message_bytes_ each
-  std::vector<std::size_t> widen_;   // rows whose candidates did not suffice
+  std::vector<std::size_t> widen_;       // rows whose candidates did not suffice
   std::vector<std::byte> widened_;
   bool stop_wanted_ = false, stop_seen_ = false, stop_posted_ = false;
 };

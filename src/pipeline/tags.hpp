@@ -4,7 +4,7 @@
 namespace stagformer::internal {
 
 enum class Tag : int {
-  hidden_states = 10,   ///< a section's outputs to the next section
+  hidden_states = 10,  ///< a section's outputs to the next section
   clock_question = 20,
   clock_answer = 21,
   latency = 22,         ///< start-up round trips for --head auto
@@ -15,6 +15,8 @@ enum class Tag : int {
   candidates = 1000,    ///< read-out: candidates; grows when the exchange is widened
   outputs_sum = 20000,  ///< read-out: weighted sum of the sections' outputs, one tag a section
 };
-constexpr int tag(Tag purpose) { return static_cast<int>(purpose); }
+constexpr int tag(Tag purpose) {
+  return static_cast<int>(purpose);
+}
 
 }  // namespace stagformer::internal

@@ -69,12 +69,18 @@ nlohmann::json event_of(const TraceSpan& span, int rank, double origin_s) {
 
 const char* name_of(TraceSpan::Kind kind) {
   switch (kind) {
-    case TraceSpan::Kind::section: return "section";
-    case TraceSpan::Kind::wait_input: return "wait for input of section";
-    case TraceSpan::Kind::wait_memory: return "wait for memory of section";
-    case TraceSpan::Kind::absorb: return "project memory of section";
-    case TraceSpan::Kind::read_out: return "read-out";
-    case TraceSpan::Kind::send: return "wait for a send slot";
+    case TraceSpan::Kind::section:
+      return "section";
+    case TraceSpan::Kind::wait_input:
+      return "wait for input of section";
+    case TraceSpan::Kind::wait_memory:
+      return "wait for memory of section";
+    case TraceSpan::Kind::absorb:
+      return "project memory of section";
+    case TraceSpan::Kind::read_out:
+      return "read-out";
+    case TraceSpan::Kind::send:
+      return "wait for a send slot";
   }
   return "";
 }
@@ -109,7 +115,9 @@ std::string gather_trace(Transport& world, const Trace& trace, double offset_s) 
   nlohmann::json events = nlohmann::json::array();
   for (std::size_t r = 0; r < spans.size(); ++r) {
     const int rank = static_cast<int>(r);
-    events.push_back({{"name", "process_name"}, {"ph", "M"}, {"pid", rank},
+    events.push_back({{"name", "process_name"},
+                      {"ph", "M"},
+                      {"pid", rank},
                       {"args", {{"name", "rank " + std::to_string(rank)}}}});
     for (const TraceSpan& span : spans[r]) events.push_back(event_of(span, rank, origin));
   }

@@ -78,7 +78,8 @@ void BytePairModel::add_merge(const JsonNode& node, const std::string& left, con
     if (found == vocabulary_.end()) node.refuse("'" + token + "' is not in the vocabulary");
     return found->second;
   };
-  merges_.insert_or_assign(pair_key(id_of(left), id_of(right)), Merge{rank, id_of(left + right)});
+  const std::int32_t left_id = id_of(left), right_id = id_of(right);
+  merges_.insert_or_assign(pair_key(left_id, right_id), Merge{rank, id_of(left + right)});
 }
 
 std::vector<BytePairModel::Symbol> BytePairModel::symbols_of(std::string_view word) const {

@@ -34,11 +34,6 @@ std::uint32_t high(std::uint64_t x) {
   return static_cast<std::uint32_t>(x >> 32);
 }
 
-double to_uniform(std::uint32_t a, std::uint32_t b) {
-  const std::uint64_t k = (std::uint64_t{a} << 20) | (b >> 12);  // 52 bits
-  return (static_cast<double>(k) + 0.5) * 0x1p-52;
-}
-
 }  // namespace
 
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
@@ -58,26 +53,32 @@ UniformSource::UniformSource(const SamplingKey& key) {
   upper_counter_ = {mixed[2], mixed[3]};
 }
 
-double UniformSource::uniform(std::int32_t token) const {
-  const auto pair = static_cast<std::uint32_t>(token) / 2;
-  const auto words = philox({pair, 0, upper_counter_[0], upper_counter_[1]}, key_);
-  return token % 2 == 0 ? to_uniform(words[0], words[1]) : to_uniform(words[2], words[3]);
+UniformChunk UniformSource::chunk(std::int32_t first) const {
+  UniformChunk chunk;
+  for (int pair = 0; pair < UniformChunk::kSize / 2; ++pair) {
+    chunk.words[0][pair] = static_cast<std::uint32_t>(first) / 2 + static_cast<std::uint32_t>(pair);
+    chunk.words[1][pair] = 0;
+    chunk.words[2][pair] = upper_counter_[0];
+    chunk.words[3][pair] = upper_counter_[1];
+  }
+  philox_lanes(chunk.words, key_);
+  return chunk;
 }
 
-void UniformSource::fill_chunk(std::int32_t first, double* u) const {
-  constexpr int kPairs = kChunk / 2;
-  std::uint32_t words[4][kPairs];
-  for (int i = 0; i < kPairs; ++i) {
-    words[0][i] = static_cast<std::uint32_t>(first) / 2 + static_cast<std::uint32_t>(i);
-    words[1][i] = 0;
-    words[2][i] = upper_counter_[0];
-    words[3][i] = upper_counter_[1];
-  }
-  philox_lanes(words, key_);
-  for (int i = 0; i < kPairs; ++i) {
-    u[2 * i] = to_uniform(words[0][i], words[1][i]);
-    u[2 * i + 1] = to_uniform(words[2][i], words[3][i]);
-  }
+double UniformSource::uniform(std::int32_t token) const {
+  const std::int32_t first = token & ~1;
+  UniformChunk chunk;
+  const auto words =
+      philox({static_cast<std::uint32_t>(first) / 2, 0, upper_counter_[0], upper_counter_[1]}, key_);
+  for (std::size_t w = 0; w < 4; ++w) chunk.words[w][0] = words[w];
+  return chunk.uniform(token - first);
+}
+
+bool UniformChunk::any_from(std::uint32_t least) const {
+  unsigned found = 0;
+  for (int pair = 0; pair < kSize / 2; ++pair)
+    found |= static_cast<unsigned>(words[0][pair] >= least) | static_cast<unsigned>(words[2][pair] >= least);
+  return found != 0;
 }
 
 double gumbel(const SamplingKey& key, std::int32_t token) {

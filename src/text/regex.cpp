@@ -53,7 +53,7 @@ Regex::Regex(const std::string& pattern, bool literal, const std::string& where)
   code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), options,
                             &error, &offset, nullptr));
   if (!code_)
-    throw CheckpointError("tokenizer/model: " + where + ": the pattern '" + pattern +
+    throw CheckpointError("tokenizer/model: " + where + ": the pattern '" + quotable(pattern) +
                           "' is not supported: " + message_of(error) + " at byte " + std::to_string(offset));
   pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);  // without it the search is slower, nothing else
 }

@@ -2,6 +2,7 @@
 // members of \s and \w; whatever else they read differently is refused rather than guessed.
 #include "stagformer/error.hpp"
 #include "text/regex.hpp"
+#include "text/utf8.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -90,7 +91,7 @@ class Translation {
 
   [[noreturn]] void refuse(const std::string& construct) const {
     throw CheckpointError("tokenizer/model: " + where_ + ": '" + construct + "' in the pattern '" +
-                          std::string(pattern_) + "' is not supported");
+                          quotable(pattern_) + "' is not supported");
   }
 
   std::string_view pattern_;

@@ -16,7 +16,8 @@ namespace stagformer::internal {
 /// Rows of the vocabulary per block: depends on V alone, a multiple of 16, at most 256 blocks.
 std::int64_t vocabulary_block_rows(std::int64_t vocab_size);
 
-/// A rank's part of the vocabulary: blocks [block_begin, block_end). Slices differ by at most one block.
+/// A rank's part of the vocabulary: blocks [block_begin, block_end). Slices differ by at most one block; none
+/// has more than slice 0.
 struct VocabularySlice {
   std::int64_t vocab_size = 0;
   std::int64_t block_rows = 0;

@@ -11,13 +11,23 @@
 namespace stagformer::internal {
 namespace {
 
-// Slightly above 1, covers the rounding of cannot_win() many times over.
-constexpr double kSafety = 1 + 1e-9;
+/// A bound that spares nearly all logarithms: a token whose upper random bits are below it, and whose
+/// tempered logit is at least `lead` below the best sum so far, cannot exceed that sum. -log(u) >= 1 - u, so
+/// its Gumbel variate is at most -log(1 - u), which is below the lead where 1 - u > e^-lead; a few terms of
+/// the series bound e^lead from below.
+std::uint32_t least_winning_bits(double lead) {
+  constexpr double kSafety = 1 + 1e-9;  // covers every rounding many times over
+  if (!(lead > 0)) return 0;
+  double series = 1;
+  for (int term = 8; term >= 1; --term) series = 1 + series * lead / term;
+  const double u = 1 - kSafety / series;
+  return u > 0 ? static_cast<std::uint32_t>(u * 0x1p32) : 0;
+}
 
-/// True only where gumbel_from_uniform(u) <= lead for certain, found without a logarithm: -log(u) >= 1 - u,
-/// and e^lead >= 1 + lead + lead^2 / 2 + lead^3 / 6.
-bool cannot_win(double u, double lead) {
-  return lead > 0 && (1 - u) * (1 + lead * (1 + lead * (0.5 + lead * (1.0 / 6)))) >= kSafety;
+float largest_of(const float* logits, std::size_t n) {
+  float largest = logits[0];
+  for (std::size_t i = 1; i < n; ++i) largest = logits[i] > largest ? logits[i] : largest;
+  return largest;
 }
 
 /// The winner of logit / temperature + gumbel in the slice, ties to the lowest id.
@@ -26,18 +36,20 @@ Candidate best_perturbed(std::span<const float> logits, const VocabularySlice& s
   const UniformSource source(key);
   double best = -std::numeric_limits<double>::infinity();
   Candidate winner;
-  double u[UniformSource::kChunk];
-  for (std::size_t begin = 0; begin < logits.size(); begin += UniformSource::kChunk) {
+  for (std::size_t begin = 0; begin < logits.size(); begin += UniformChunk::kSize) {
+    const std::size_t n = std::min<std::size_t>(UniformChunk::kSize, logits.size() - begin);
+    const std::uint32_t least =
+        least_winning_bits(best - tempered(largest_of(logits.data() + begin, n), params));
     const auto first = static_cast<std::int32_t>(slice.row_begin() + static_cast<std::int64_t>(begin));
-    source.fill_chunk(first, u);
-    const std::size_t n = std::min<std::size_t>(UniformSource::kChunk, logits.size() - begin);
+    const UniformChunk chunk = source.chunk(first);
+    if (!chunk.any_from(least)) continue;
     for (std::size_t i = 0; i < n; ++i) {
-      const double t = tempered(logits[begin + i], params);
-      if (cannot_win(u[i], best - t)) continue;
-      const double value = t + gumbel_from_uniform(u[i]);
+      const auto lane = static_cast<int>(i);
+      if (chunk.upper(lane) < least) continue;
+      const double value = tempered(logits[begin + i], params) + gumbel_from_uniform(chunk.uniform(lane));
       if (value <= best) continue;
       best = value;
-      winner = {logits[begin + i], first + static_cast<std::int32_t>(i)};
+      winner = {logits[begin + i], first + lane};
     }
   }
   return winner;

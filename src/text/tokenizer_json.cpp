@@ -1,6 +1,7 @@
 #include "text/tokenizer_json.hpp"
 
 #include "stagformer/error.hpp"
+#include "text/utf8.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -56,7 +57,7 @@ bool JsonNode::flag(const std::string& key, bool fallback) const {
 }
 
 void JsonNode::refuse(const std::string& problem) const {
-  throw CheckpointError("tokenizer/model: " + (path_.empty() ? "" : path_ + ": ") + problem);
+  throw CheckpointError("tokenizer/model: " + (path_.empty() ? "" : path_ + ": ") + quotable(problem));
 }
 
 void JsonNode::refuse_type() const {
@@ -72,7 +73,7 @@ nlohmann::json parse_tokenizer_json(std::span<const std::byte> text) {
   try {
     return nlohmann::json::parse(begin, begin + text.size(), shallow);
   } catch (const nlohmann::json::exception& error) {
-    throw CheckpointError(std::string("tokenizer/model: not valid JSON: ") + error.what());
+    throw CheckpointError("tokenizer/model: not valid JSON: " + quotable(error.what()));
   }
 }
 

@@ -75,4 +75,12 @@ std::string valid_utf8(std::string_view text) {
   return out;
 }
 
+std::string quotable(std::string_view text) {
+  constexpr std::size_t kMostBytes = 200;
+  std::string out = valid_utf8(text.substr(0, kMostBytes));
+  for (char& c : out)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+  return text.size() > kMostBytes ? out + "..." : out;
+}
+
 }  // namespace stagformer::internal

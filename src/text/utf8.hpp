@@ -28,4 +28,7 @@ void append_utf8(std::string& out, char32_t code_point);
 /// The text with one U+FFFD for every maximal subpart that is not UTF-8.
 std::string valid_utf8(std::string_view text);
 
+/// What a message may quote of a file: valid, on one line, at most 200 bytes or so.
+std::string quotable(std::string_view text);
+
 }  // namespace stagformer::internal

@@ -29,8 +29,11 @@ VocabularySlice vocabulary_slice(std::int64_t vocab_size, int part, int parts) {
   slice.vocab_size = vocab_size;
   slice.block_rows = vocabulary_block_rows(vocab_size);
   const std::int64_t blocks = (vocab_size + slice.block_rows - 1) / slice.block_rows;
-  slice.block_begin = blocks * part / parts;
-  slice.block_end = blocks * (part + 1) / parts;
+  const auto cut = [&](std::int64_t i) {
+    return (blocks * i + parts - 1) / parts;
+  };  // rounded up: slice 0 is largest
+  slice.block_begin = cut(part);
+  slice.block_end = cut(part + 1);
   return slice;
 }
 

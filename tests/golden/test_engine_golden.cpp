@@ -1,4 +1,5 @@
-// The engine against the PyTorch reference: hidden states of every section and log-probabilities, for every variant.
+// The engine against the PyTorch reference: hidden states of every section and log-probabilities, for every
+// variant.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -43,7 +44,8 @@ class GoldenSequence {
     for (std::int64_t t = 0; t < golden_.length; ++t) {
       const auto row = golden_.log_probabilities.values.begin() +
                        static_cast<std::ptrdiff_t>((b_ * golden_.length + t) * vocab);
-      best.push_back(static_cast<std::int32_t>(std::max_element(row, row + static_cast<std::ptrdiff_t>(vocab)) - row));
+      best.push_back(
+          static_cast<std::int32_t>(std::max_element(row, row + static_cast<std::ptrdiff_t>(vocab)) - row));
     }
     return best;
   }
@@ -56,7 +58,8 @@ class GoldenSequence {
 };
 
 int total_layers(const ModelConfig& config) {
-  return std::accumulate(config.sections.layers_per_section.begin(), config.sections.layers_per_section.end(), 0);
+  return std::accumulate(config.sections.layers_per_section.begin(), config.sections.layers_per_section.end(),
+                         0);
 }
 
 class EngineGolden : public testing::TestWithParam<std::string> {};
@@ -115,7 +118,9 @@ TEST_P(EngineGolden, RecurrentDecodingAgrees) {
   }
 }
 
-std::string case_name(const testing::TestParamInfo<std::string>& info) { return info.param; }
+std::string case_name(const testing::TestParamInfo<std::string>& parameter) {
+  return parameter.param;
+}
 
 INSTANTIATE_TEST_SUITE_P(Cases, EngineGolden, testing::ValuesIn(golden_cases()), case_name);
 
@@ -132,7 +137,8 @@ TEST_P(WrongTwin, IsNotMatched) {
   const GoldenSequence wrong(golden, 0);
   const auto targets = spread_targets(wrong.tokens, index.config.vocab_size);
   const auto results = run_engine_locally(1, {}, index, wrong.tokens, targets, {});
-  EXPECT_GT(relative_error(results[0].log_probabilities, wrong.log_probabilities(golden.log_probabilities, targets)),
+  EXPECT_GT(relative_error(results[0].log_probabilities,
+                           wrong.log_probabilities(golden.log_probabilities, targets)),
             1e-3);
 }
 
@@ -143,9 +149,10 @@ std::vector<Twin> twins() {
   return found;
 }
 
-INSTANTIATE_TEST_SUITE_P(Twins, WrongTwin, testing::ValuesIn(twins()), [](const auto& info) {
-  std::string name = info.param.golden;
-  std::ranges::replace_if(name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+INSTANTIATE_TEST_SUITE_P(Twins, WrongTwin, testing::ValuesIn(twins()), [](const auto& twin) {
+  std::string name = twin.param.golden;
+  std::ranges::replace_if(
+      name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 });
 

@@ -1,9 +1,10 @@
-// The promise: the same bits for every number of ranks, threads, chunk sizes, schedules, head modes and message timings.
+// The promise: the same bits for every number of ranks, threads, chunk sizes, schedules, head modes and
+// message timings.
 #include <gtest/gtest.h>
 
-#include "support/compare.hpp"
 #include "support/engine_harness.hpp"
 #include "support/golden_file.hpp"
+#include "support/rank_world.hpp"
 
 namespace stagformer::test {
 namespace {
@@ -20,22 +21,32 @@ class Placement : public testing::TestWithParam<std::string> {
     after_ = golden.recurrent_after;
   }
 
+  /// Runs on `ranks` ranks (threads, or those of the MPI world) and compares each rank's numbers with one
+  /// rank's.
   void expect_same(int ranks, const LocalOptions& options, const EngineRun& run, const std::string& what) {
-    EngineRun plain;
-    plain.decode = run.decode;
-    plain.recurrent_after = run.recurrent_after;
     if (reference_.empty() || reference_decode_ != run.decode) {
+      EngineRun plain;
+      plain.decode = run.decode;
+      plain.recurrent_after = run.recurrent_after;
       reference_ = run_engine_locally(1, {}, index_, tokens_, targets_, plain);
       reference_decode_ = run.decode;
     }
-    LocalOptions watched = options;
-    watched.stall_timeout_s = 60;
-    const auto results = run_engine_locally(ranks, watched, index_, tokens_, targets_, run);
-    EXPECT_EQ(all_sections(results), all_sections(reference_)) << what << ": hidden states differ";
-    for (const EngineResult& result : results) {
-      EXPECT_EQ(result.log_probabilities, reference_[0].log_probabilities) << what << ": log-probabilities differ";
-      EXPECT_EQ(result.chosen, reference_[0].chosen) << what << ": choices differ";
-    }
+    const EngineResult& expected = reference_[0];
+    for_each_rank(
+        ranks,
+        [&](Transport& transport) {
+          transport.set_yield(true);
+          const EngineResult result = run_engine(transport, index_, tokens_, targets_, run);
+          for (std::size_t s = 0; s < result.section_outputs.size(); ++s)
+            EXPECT_EQ(result.section_outputs[s],
+                      expected.section_outputs[static_cast<std::size_t>(result.first_section) + s])
+                << what << ": hidden states of section " << result.first_section + static_cast<int>(s)
+                << " differ";
+          EXPECT_EQ(result.log_probabilities, expected.log_probabilities)
+              << what << ": log-probabilities differ";
+          EXPECT_EQ(result.chosen, expected.chosen) << what << ": choices differ";
+        },
+        options);
   }
 
   std::vector<std::int32_t> tokens_;
@@ -60,7 +71,8 @@ TEST_P(Placement, GivesTheSameBits) {
     run.pass_rows = 7;
     run.lookahead = true;
     run.threads = 2;
-    expect_same(ranks, shuffled, run, where + ", chunks of 7, two threads, put-off read-outs, shuffled messages");
+    expect_same(ranks, shuffled, run,
+                where + ", chunks of 7, two threads, put-off read-outs, shuffled messages");
     run = {};
     run.pass_rows = 1;
     expect_same(ranks, shuffled, run, where + ", step by step, shuffled messages");
@@ -82,7 +94,9 @@ TEST_P(Placement, GivesTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Placement, testing::ValuesIn(golden_cases()),
-                         [](const testing::TestParamInfo<std::string>& info) { return info.param; });
+                         [](const testing::TestParamInfo<std::string>& parameter) {
+                           return parameter.param;
+                         });
 
 }  // namespace
 }  // namespace stagformer::test

@@ -9,7 +9,8 @@
 
 namespace stagformer::test {
 
-/// Largest difference over the largest expected magnitude; infinite where sizes differ or a value is not a number.
+/// Largest difference over the largest expected magnitude; infinite where sizes differ or a value is not a
+/// number.
 inline double relative_error(std::span<const float> found, std::span<const float> expected) {
   if (found.size() != expected.size()) return std::numeric_limits<double>::infinity();
   double difference = 0, magnitude = 0;

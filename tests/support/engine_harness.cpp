@@ -61,8 +61,8 @@ class Collector {
 }  // namespace
 
 EngineResult run_engine(Transport& replica, const CheckpointIndex& given,
-                        const std::vector<std::int32_t>& tokens, const std::vector<std::vector<std::int32_t>>& targets,
-                        const EngineRun& run) {
+                        const std::vector<std::int32_t>& tokens,
+                        const std::vector<std::vector<std::int32_t>>& targets, const EngineRun& run) {
   CheckpointIndex index = given;
   if (run.prompt_memory) index.config.sections.prompt_memory = *run.prompt_memory;
   const Grid grid = make_grid(replica.size(), index.config.sections.count);
@@ -95,13 +95,15 @@ EngineResult run_engine(Transport& replica, const CheckpointIndex& given,
     std::vector<Row> rows;
     for (std::int64_t i = 0; i < count; ++i) rows.push_back({0, at + i});
     const std::vector<ReadoutRow> readouts = readouts_of(at, count, targets);
-    engine.run_sections({rows, std::span(tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)),
-                         readouts, recurrent});
+    engine.run_sections(
+        {rows, std::span(tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)),
+         readouts, recurrent});
     if (!recurrent)
       for (int s = 0; s < part.sections; ++s) {
         const auto kept = engine.kept_outputs(part.first_section + s);
         auto& out = result.section_outputs[static_cast<std::size_t>(s)];
-        out.insert(out.end(), kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(count) * d));
+        out.insert(out.end(), kept.begin(),
+                   kept.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(count) * d));
       }
     collector.expect(readouts);
     while (engine.pending_read_outs() > lookahead) collector.collect();
@@ -114,7 +116,8 @@ EngineResult run_engine(Transport& replica, const CheckpointIndex& given,
   return result;
 }
 
-std::vector<EngineResult> run_engine_locally(int ranks, const LocalOptions& options, const CheckpointIndex& index,
+std::vector<EngineResult> run_engine_locally(int ranks, const LocalOptions& options,
+                                             const CheckpointIndex& index,
                                              const std::vector<std::int32_t>& tokens,
                                              const std::vector<std::vector<std::int32_t>>& targets,
                                              const EngineRun& run) {
@@ -135,12 +138,14 @@ std::vector<std::vector<float>> all_sections(const std::vector<EngineResult>& re
   return sections;
 }
 
-std::vector<std::vector<std::int32_t>> spread_targets(const std::vector<std::int32_t>& tokens, std::int64_t vocab_size) {
+std::vector<std::vector<std::int32_t>> spread_targets(const std::vector<std::int32_t>& tokens,
+                                                      std::int64_t vocab_size) {
   std::vector<std::vector<std::int32_t>> targets;
   for (std::size_t t = 0; t < tokens.size(); ++t) {
     std::vector<std::int32_t> row = {t + 1 < tokens.size() ? tokens[t + 1] : 0};
     for (std::int64_t part = 0; part < 5; ++part)
-      row.push_back(static_cast<std::int32_t>((static_cast<std::int64_t>(t) * 37 + part * (vocab_size / 5)) % vocab_size));
+      row.push_back(static_cast<std::int32_t>((static_cast<std::int64_t>(t) * 37 + part * (vocab_size / 5)) %
+                                              vocab_size));
     row.push_back(static_cast<std::int32_t>(vocab_size - 1));
     targets.push_back(std::move(row));
   }

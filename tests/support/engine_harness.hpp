@@ -41,8 +41,8 @@ struct EngineResult {
 
 /// Body of one rank: all ranks of `replica` call it with the same arguments. targets: [T][n] token ids.
 EngineResult run_engine(internal::Transport& replica, const internal::CheckpointIndex& index,
-                        const std::vector<std::int32_t>& tokens, const std::vector<std::vector<std::int32_t>>& targets,
-                        const EngineRun& run);
+                        const std::vector<std::int32_t>& tokens,
+                        const std::vector<std::vector<std::int32_t>>& targets, const EngineRun& run);
 
 /// All ranks as threads; entry r is rank r's result.
 std::vector<EngineResult> run_engine_locally(int ranks, const internal::LocalOptions& options,
@@ -55,6 +55,7 @@ std::vector<EngineResult> run_engine_locally(int ranks, const internal::LocalOpt
 std::vector<std::vector<float>> all_sections(const std::vector<EngineResult>& results);
 
 /// For each position: the token that follows and a handful spread over the vocabulary.
-std::vector<std::vector<std::int32_t>> spread_targets(const std::vector<std::int32_t>& tokens, std::int64_t vocab_size);
+std::vector<std::vector<std::int32_t>> spread_targets(const std::vector<std::int32_t>& tokens,
+                                                      std::int64_t vocab_size);
 
 }  // namespace stagformer::test

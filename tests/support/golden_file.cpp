@@ -3,6 +3,7 @@
 #include <hdf5.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
 
@@ -27,7 +28,9 @@ std::vector<T> read_array(hid_t file, const char* name, hid_t type, std::vector<
   return values;
 }
 
-bool has(hid_t file, const char* name) { return H5Lexists(file, name, H5P_DEFAULT) > 0; }
+bool has(hid_t file, const char* name) {
+  return H5Lexists(file, name, H5P_DEFAULT) > 0;
+}
 
 GoldenArray read_floats(hid_t file, const char* name) {
   GoldenArray array;
@@ -35,9 +38,9 @@ GoldenArray read_floats(hid_t file, const char* name) {
   return array;
 }
 
-std::int64_t read_attribute(hid_t file, const char* name) {
-  if (H5Aexists(file, name) <= 0) return -1;
-  const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
+std::int64_t read_attribute(hid_t file, const char* dataset, const char* name) {
+  const hid_t attribute = H5Aopen_by_name(file, dataset, name, H5P_DEFAULT, H5P_DEFAULT);
+  if (attribute < 0) throw std::runtime_error(std::string(dataset) + " has no attribute " + name);
   std::int64_t value = -1;
   H5Aread(attribute, H5T_NATIVE_INT64, &value);
   H5Aclose(attribute);
@@ -46,12 +49,17 @@ std::int64_t read_attribute(hid_t file, const char* name) {
 
 }  // namespace
 
+std::string golden_folder() {
+  const char* given = std::getenv("STAGFORMER_GOLDEN");
+  return given ? given : STAGFORMER_GOLDEN_DIR;
+}
+
 std::string golden_checkpoint(const std::string& name) {
-  return std::string(STAGFORMER_GOLDEN_DIR) + "/" + name + ".h5";
+  return golden_folder() + "/" + name + ".h5";
 }
 
 Golden read_golden(const std::string& name) {
-  const std::string path = std::string(STAGFORMER_GOLDEN_DIR) + "/" + name + ".golden.h5";
+  const std::string path = golden_folder() + "/" + name + ".golden.h5";
   const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
   if (file < 0) throw std::runtime_error("cannot open " + path);
   Golden golden;
@@ -64,10 +72,10 @@ Golden read_golden(const std::string& name) {
   if (has(file, "greedy")) {
     golden.greedy = read_array<std::int32_t>(file, "greedy", H5T_NATIVE_INT32, shape);
     golden.greedy_length = shape.at(1);
+    golden.prompt_tokens = read_attribute(file, "greedy", "prompt_tokens");
   }
-  golden.prompt_tokens = read_attribute(file, "prompt_tokens");
-  golden.recurrent_after = read_attribute(file, "recurrent_after");
   if (has(file, "recurrent_own_log_probabilities")) {
+    golden.recurrent_after = read_attribute(file, "recurrent_own_log_probabilities", "recurrent_after");
     golden.recurrent_own = read_floats(file, "recurrent_own_log_probabilities");
     golden.recurrent_previous_pass = read_floats(file, "recurrent_previous_pass_log_probabilities");
   }
@@ -77,7 +85,7 @@ Golden read_golden(const std::string& name) {
 
 std::vector<std::string> golden_cases(const std::string& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(STAGFORMER_GOLDEN_DIR) + "/" + folder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(golden_folder() + "/" + folder)) {
     const std::string file = entry.path().filename().string();
     if (!file.ends_with(".golden.h5")) continue;
     names.push_back(file.substr(0, file.size() - std::string(".golden.h5").size()));

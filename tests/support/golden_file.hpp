@@ -14,15 +14,17 @@ struct GoldenArray {
 };
 
 struct Golden {
-  std::int64_t batch = 0, length = 0;   ///< B, T
-  std::vector<std::int32_t> tokens;     ///< [B, T]
-  GoldenArray section_outputs;          ///< [p, B, T, d]
-  GoldenArray log_probabilities;        ///< [B, T, V]
-  std::vector<std::int32_t> greedy;     ///< [B, n]
+  std::int64_t batch = 0, length = 0;  ///< B, T
+  std::vector<std::int32_t> tokens;    ///< [B, T]
+  GoldenArray section_outputs;         ///< [p, B, T, d]
+  GoldenArray log_probabilities;       ///< [B, T, V]
+  std::vector<std::int32_t> greedy;    ///< [B, n]
   std::int64_t greedy_length = 0, prompt_tokens = 0, recurrent_after = -1;
   GoldenArray recurrent_own, recurrent_previous_pass;  ///< [B, T, V]; empty where the case has none
 };
 
+/// The folder of the golden files: STAGFORMER_GOLDEN of the environment, else tests/golden.
+std::string golden_folder();
 /// Path of the checkpoint and of the golden file of a case; twins: "twins/NAME".
 std::string golden_checkpoint(const std::string& name);
 Golden read_golden(const std::string& name);

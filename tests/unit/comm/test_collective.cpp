@@ -135,6 +135,34 @@ TEST(AllGather, TestAloneDrivesItToTheEnd) {
   });
 }
 
+// As when a message outgrows its exchange: a new one under a new tag, with no meeting of the ranks in
+// between.
+TEST(AllGather, MayBeReplacedOnceIdle) {
+  for (const LocalOptions& options : worlds())
+    for (const int n : {2, 3, 4, 6})
+      for_each_rank(
+          n,
+          [n](Transport& transport) {
+            Dawdler dawdler(transport.rank());
+            for (int generation = 0; generation < 6; ++generation) {
+              const std::size_t bytes = std::size_t{1000} << generation;
+              AllGather gather(transport, bytes, generation);
+              for (int call = 0; call < 3; ++call) {
+                gather.mine()[bytes - 1] = static_cast<std::byte>(transport.rank() + call);
+                dawdler.maybe();
+                gather.start(bytes);
+                const auto all = gather.wait({.what = "the gather"});
+                for (int r = 0; r < n; ++r)
+                  ASSERT_EQ(all[static_cast<std::size_t>(r + 1) * bytes - 1],
+                            static_cast<std::byte>(r + call));
+              }
+              transport.wait_until([&] { return gather.idle(); }, {.what = "the last records to leave"});
+            }
+            transport.barrier();
+          },
+          options);
+}
+
 // As in the decode loop: a broadcast, then an all-gather, many times, with no other meeting between the
 // calls.
 TEST(Collectives, AlternateWithoutMixing) {

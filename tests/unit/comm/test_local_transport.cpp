@@ -62,24 +62,21 @@ TEST(LocalTransport, AMessageTakesItsDelay) {
 }
 
 TEST(LocalTransport, RandomDelaysShuffleSendersButNotOneSendersMessages) {
-  constexpr int kRanks = 5, kMessages = 40;
-  std::vector<int> order;
-  run_local_ranks(
-      kRanks, {.random_delay_us = 3000, .seed = 11, .stall_timeout_s = 60}, [&](Transport& transport) {
-        if (transport.rank() > 0) {
-          for (int i = 0; i < kMessages; ++i) transport.post(Bytes(1, std::byte(i)), 0, 1);
-          return;
-        }
-        std::vector<int> next(kRanks, 0);
-        while (order.size() < (kRanks - 1) * kMessages)
-          if (const auto message = transport.poll(1)) {
-            EXPECT_EQ(static_cast<int>(message->second[0]), next[static_cast<std::size_t>(message->first)]++);
-            order.push_back(message->first);
-          }
-      });
-  int changes = 0;
-  for (std::size_t i = 1; i < order.size(); ++i) changes += order[i] != order[i - 1] ? 1 : 0;
-  EXPECT_GT(changes, 8) << "the senders' messages came in blocks";
+  constexpr int kSenders = 30, kMessages = 3;
+  const LocalWorld world(kSenders + 1, {.random_delay_us = 20000, .seed = 11});
+  for (int message = 0; message < kMessages; ++message)
+    for (int sender = 0; sender < kSenders; ++sender)
+      world.endpoint(sender)->post(Bytes(1, static_cast<std::byte>(message)), kSenders, 1);
+  const auto receiver = world.endpoint(kSenders);
+  std::vector<int> order, next(kSenders, 0);
+  while (order.size() < std::size_t{kSenders} * kMessages)
+    if (const auto message = receiver->poll(1)) {
+      EXPECT_EQ(static_cast<int>(message->second[0]), next[static_cast<std::size_t>(message->first)]++);
+      order.push_back(message->first);
+    }
+  int overtaken = 0;
+  for (std::size_t i = 1; i < order.size(); ++i) overtaken += order[i] < order[i - 1] ? 1 : 0;
+  EXPECT_GT(overtaken, kMessages) << "the messages came as they were sent";
 }
 
 TEST(LocalTransport, AMessageLongerThanItsBufferIsRefused) {
@@ -107,6 +104,26 @@ TEST(LocalTransport, AReleasedReceiveIsNeverWritten) {
   EXPECT_TRUE(ranks.b->test(receive));
   EXPECT_EQ(first[0], std::byte{0});
   EXPECT_EQ(second[0], std::byte{9});
+}
+
+TEST(LocalTransport, ARendezvousSendIsReadWhenItIsTakenOrReleased) {
+  Pair ranks({.rendezvous = true});
+  Bytes kept(1, std::byte{1}), in(1);
+  auto gone = std::make_unique<Bytes>(1, std::byte{2});
+  const auto released = ranks.a->make_send(*gone, 1, 0);
+  ranks.a->start_send(released, 1);
+  ranks.a->release(released);
+  (*gone)[0] = std::byte{9};
+  gone.reset();
+  const auto send = ranks.a->make_send(kept, 1, 0);
+  ranks.a->start_send(send, 1);
+  kept[0] = std::byte{3};
+  const auto receive = ranks.b->make_receive(in, 0, 0);
+  for (const std::byte expected : {std::byte{2}, std::byte{3}}) {
+    ranks.b->start_receive(receive);
+    EXPECT_TRUE(ranks.b->test(receive));
+    EXPECT_EQ(in[0], expected);
+  }
 }
 
 TEST(LocalTransport, SendingARequestInFlightIsAnInternalError) {

@@ -1,0 +1,18 @@
+# Installs the build, builds a program against the installed package alone, and runs both.
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE CODE OUTPUT_VARIABLE OUT ERROR_VARIABLE OUT)
+  if(NOT CODE EQUAL 0)
+    message(FATAL_ERROR "${ARGV}\n${OUT}")
+  endif()
+  set(OUT "${OUT}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
+run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_CXX_COMPILER=${CXX})
+run(${CMAKE_COMMAND} --build ${WORK}/build)
+run(${WORK}/build/consumer ${CHECKPOINT})
+if(NOT OUT MATCHES "8 tokens, length")
+  message(FATAL_ERROR "unexpected output: ${OUT}")
+endif()
+run(${WORK}/prefix/bin/stagformer --version)

@@ -1,0 +1,150 @@
+// Generation: greedy text equals the reference's, in every batch; sequences end for the right reason.
+#include "pipeline/generation.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "checkpoint/tensor_reader.hpp"
+#include "support/golden_file.hpp"
+#include "support/rank_world.hpp"
+
+namespace stagformer::test {
+namespace {
+
+using namespace internal;
+
+struct Setting {
+  int ranks = 1;
+  int slots = 1;
+  std::int64_t chunk = 64;
+  HeadMode head = HeadMode::sliced;
+  int stop_at_step = -1;  ///< the last rank asks to stop there
+};
+
+struct Outcome {
+  std::map<std::int64_t, GenerationResult> results;
+  std::string shown;  ///< what on_text gave, of sequence 0
+  bool finished = true;
+};
+
+Outcome generate(const std::string& name, const std::vector<GenerationRequest>& requests,
+                 const Setting& setting) {
+  const CheckpointIndex index = read_checkpoint_index(golden_checkpoint(name));
+  Outcome outcome;
+  for_each_rank(setting.ranks, [&](Transport& transport) {
+    transport.set_yield(true);
+    const Grid grid = make_grid(setting.ranks, index.config.sections.count);
+    EngineOptions options;
+    options.slots = setting.slots;
+    options.chunk = setting.chunk;
+    options.head = setting.head;
+    options.context = index.config.max_position_embeddings;
+    const ThreadTeam team(1);
+    TensorReader reader(index, true);
+    const RankModel model(index, rank_part(index.config, grid, transport.rank(), options.head), reader, team,
+                          {});
+    Engine engine(transport, grid, model, options, team, 0, 0);
+    const auto tokenizer = make_tokenizer("byte", {});
+    Outcome mine;
+    int step = 0;
+    Generator::Events events;
+    events.on_text = [&](const GenerationRequest& request, const std::string& text,
+                         std::span<const std::int32_t>) {
+      if (request.index == 0) mine.shown += text;
+    };
+    events.on_result = [&](GenerationResult&& result) { mine.results[result.index] = std::move(result); };
+    events.should_stop = [&] {
+      return transport.rank() == transport.size() - 1 && setting.stop_at_step >= 0 &&
+             step++ >= setting.stop_at_step;
+    };
+    Generator generator(engine, index.config, *tokenizer, options, events);
+    mine.finished = generator.run(requests);
+    transport.barrier();
+    if (transport.rank() == 0) outcome = std::move(mine);
+  });
+  return outcome;
+}
+
+/// A request for each sequence of the golden file: its prompt, as many tokens as its greedy continuation has.
+std::vector<GenerationRequest> golden_requests(const Golden& golden) {
+  std::vector<GenerationRequest> requests;
+  for (std::int64_t b = 0; b < golden.batch; ++b) {
+    GenerationRequest request;
+    request.index = b;
+    const auto first = golden.tokens.begin() + static_cast<std::ptrdiff_t>(b * golden.length);
+    request.prompt.assign(first, first + static_cast<std::ptrdiff_t>(golden.prompt_tokens));
+    request.max_tokens = golden.greedy_length;
+    request.ignore_eos = true;
+    requests.push_back(request);
+  }
+  return requests;
+}
+
+std::vector<std::int32_t> golden_greedy(const Golden& golden, std::int64_t b) {
+  const auto first = golden.greedy.begin() + static_cast<std::ptrdiff_t>(b * golden.greedy_length);
+  return {first, first + static_cast<std::ptrdiff_t>(golden.greedy_length)};
+}
+
+TEST(Generation, GreedyTokensAreTheReferencesForEveryModelGridAndBatch) {
+  for (const std::string& name : golden_cases()) {
+    const Golden golden = read_golden(name);
+    if (golden.greedy.empty()) continue;
+    const int sections = read_checkpoint_index(golden_checkpoint(name)).config.sections.count;
+    for (const Setting& setting : {Setting{1, 1, 64}, Setting{1, 2, 3}, Setting{sections, 2, 1},
+                                   Setting{sections, 1, 5, HeadMode::last}}) {
+      const Outcome outcome = generate(name, golden_requests(golden), setting);
+      for (std::int64_t b = 0; b < golden.batch; ++b) {
+        EXPECT_EQ(outcome.results.at(b).token_ids, golden_greedy(golden, b))
+            << name << ", sequence " << b << ", " << setting.ranks << " ranks, " << setting.slots << " slots";
+        EXPECT_EQ(outcome.results.at(b).finish_reason, "length");
+      }
+    }
+  }
+}
+
+TEST(Generation, MoreSequencesThanSlotsChangeNothing) {
+  const Golden golden = read_golden("separate2");
+  std::vector<GenerationRequest> requests;
+  for (std::int64_t i = 0; i < 7; ++i) {
+    GenerationRequest request = golden_requests(golden)[static_cast<std::size_t>(i % golden.batch)];
+    request.index = i;
+    request.prompt.resize(static_cast<std::size_t>(2 + i % 5));
+    request.max_tokens = 3 + 2 * i;
+    request.sampling.temperature = i % 2 ? 0.8F : 0;
+    request.sampling.seed = 11;
+    requests.push_back(request);
+  }
+  const Outcome one = generate("separate2", requests, {1, 1, 64});
+  for (const Setting& setting : {Setting{1, 3, 2}, Setting{2, 7, 64}, Setting{2, 2, 1, HeadMode::last}})
+    for (const auto& [index, result] : generate("separate2", requests, setting).results) {
+      EXPECT_EQ(result.token_ids, one.results.at(index).token_ids) << "sequence " << index;
+      EXPECT_EQ(result.text, one.results.at(index).text);
+    }
+  EXPECT_EQ(one.results.size(), requests.size());
+}
+
+TEST(Generation, EndsBeforeAStopStringAndShowsNothingOfIt) {
+  const Golden golden = read_golden("separate2");
+  std::vector<GenerationRequest> requests = {golden_requests(golden)[0]};
+  const std::string whole = generate("separate2", requests, {}).results.at(0).text;
+  ASSERT_GE(whole.size(), 12U);
+  requests[0].stop = {"no such text", whole.substr(5, 4)};
+  const std::size_t expected = whole.find(requests[0].stop[1]);
+  const Outcome outcome = generate("separate2", requests, {});
+  EXPECT_EQ(outcome.results.at(0).finish_reason, "stop");
+  EXPECT_EQ(outcome.results.at(0).text, whole.substr(0, expected));
+  EXPECT_EQ(outcome.shown, whole.substr(0, expected));
+}
+
+TEST(Generation, ARequestToStopReachesAllRanksInEitherHeadMode) {
+  const Golden golden = read_golden("separate2");
+  for (const HeadMode head : {HeadMode::sliced, HeadMode::last}) {
+    const Outcome outcome = generate("separate2", golden_requests(golden), {2, 2, 64, head, 3});
+    EXPECT_FALSE(outcome.finished);
+    EXPECT_TRUE(outcome.results.empty());
+  }
+}
+
+}  // namespace
+}  // namespace stagformer::test
