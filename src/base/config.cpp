@@ -73,7 +73,8 @@ std::optional<RopeScaling> parse_rope_scaling(const json* value) {
   return scaling;
 }
 
-/// One integer for all sections, or one for each.
+/// One integer for all sections, or one for each. Numbers beyond an int are clamped, and refused by the check
+/// later on.
 std::vector<int> parse_layer_counts(const ObjectReader& object, int sections) {
   const char* key = "layers_per_section";
   const json& value = object.require(key);
@@ -169,6 +170,8 @@ void parse_tokens(const ObjectReader& object, ModelConfig& c) {
   c.add_bos = object.boolean("add_bos", c.bos_token_id.has_value());
 }
 
+/// The widths that everything else is checked against; head_dim last, because its default depends on the
+/// others.
 void parse_widths(const ObjectReader& object, ModelConfig& c) {
   c.vocab_size = object.integer("vocab_size");
   c.hidden_size = object.integer("hidden_size");
@@ -275,6 +278,7 @@ bool ModelConfig::has_cross_attention(int section, int layer) const {
          (x.all_layers || std::find(x.layers.begin(), x.layers.end(), layer) != x.layers.end());
 }
 
+/// In the order in which a user would put things right.
 std::string ModelConfig::recurrent_refusal() const {
   const SectionsConfig& s = sections;
   const bool chained = std::find(s.links.begin(), s.links.end(), Link::chained) != s.links.end();

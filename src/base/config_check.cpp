@@ -96,6 +96,7 @@ void check_layer_counts(const SectionsConfig& s) {
 
 /// Layers of the largest section that could have a block: of the staggered ones, or of all where there are
 /// none.
+/// A shorter section simply has no block at the numbers that it lacks.
 int layers_to_choose_from(const ModelConfig& c) {
   int staggered = 0, any = 0;
   for (int s = 0; s < c.sections.count; ++s) {

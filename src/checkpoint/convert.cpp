@@ -18,6 +18,7 @@
 namespace stagformer::internal {
 namespace {
 
+/// One conversion: the input's index, and the report as it grows.
 class Converter {
  public:
   explicit Converter(const ConvertOptions& options)
@@ -46,6 +47,7 @@ class Converter {
   std::int64_t done_ = 0;
 };
 
+/// Compared as files, not as names: links and split files count.
 void Converter::check_output() const {
   for (const std::string& output : report_.files)
     for (std::size_t i = 0; i < index_.files.size(); ++i) {
@@ -61,6 +63,7 @@ bool Converter::is_stored(const std::string& name) const {
   return std::binary_search(sharing_.stored.begin(), sharing_.stored.end(), name);
 }
 
+/// The format to write, counted in the report.
 NumberFormat Converter::target_of(const DatasetRequest& request, const DatasetInfo& info) {
   if (!options_.to || request.f32_only || info.format == *options_.to) return info.format;
   if (is_block_format(*options_.to) && info.columns() % kBlockValues != 0) {
@@ -90,6 +93,7 @@ std::vector<std::byte> Converter::requantized(const DatasetInfo& info, const Row
 void Converter::convert_dataset(CheckpointWriter& writer, const DatasetRequest& request) {
   const DatasetInfo& info = index_.datasets.at(request.name);
   const NumberFormat to = target_of(request, info);
+  // Scales are float16, and bf16 rounds up: large finite values may become infinite on the way.
   const std::string overflow = std::string("a value is too large for ") + name_of(to);
   writer.begin(request.name, to);
   stream_dataset(index_, reader_, request.name, [&](const RowSlice& slice) {

@@ -10,6 +10,7 @@ std::recursive_mutex& library_mutex() {
   return mutex;
 }
 
+/// Deeper layers often repeat what the one below them said; each text is taken once.
 herr_t append_description(unsigned, const H5E_error2_t* error, void* text) {
   std::string& out = *static_cast<std::string*>(text);
   if (error->desc && *error->desc && out.find(error->desc) == std::string::npos)

@@ -14,6 +14,7 @@ namespace {
 /// Both start with the format's version, so that a changed layout is never taken for the old one.
 constexpr std::uint64_t kSerialMagic = 0x3178646e69677473;  // "stgindx1"
 
+/// Numbers in the host's byte order: an index travels between ranks of one job, never through a file.
 class ByteWriter {
  public:
   template <typename T>
@@ -88,6 +89,7 @@ void write_dataset(ByteWriter& out, const std::string& name, const DatasetInfo& 
   out.number(info.head_hash);
 }
 
+/// What the reader of tensors relies on when it computes offsets and sizes.
 void check_dataset(const DatasetInfo& info, const std::vector<FileInfo>& files) {
   if (info.file < 0 || static_cast<std::size_t>(info.file) >= files.size()) damaged("a dataset's file");
   if (static_cast<std::uint8_t>(info.format) > static_cast<std::uint8_t>(NumberFormat::q4_1))
@@ -136,6 +138,7 @@ std::uint64_t CheckpointIndex::digest() const {
   content.text(config_json);
   content.text(tokenizer_type);
   content.bytes(tokenizer_model.data(), tokenizer_model.size());
+  // Neither files nor offsets: the same weights give the same digest however they are laid out.
   for (const auto& [name, info] : datasets) {
     content.text(name);
     content.number(static_cast<std::uint8_t>(info.format));

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "checkpoint/dataset_checks.hpp"
 #include "checkpoint/hdf5_read.hpp"
 #include "checkpoint/index.hpp"
 #include "checkpoint/schema.hpp"
@@ -24,12 +25,6 @@ constexpr std::int64_t kFileHeadBytes = 64 << 10;
 constexpr std::int64_t kDatasetHeadBytes = 4 << 10;
 constexpr std::int64_t kLargestTokenizer = std::int64_t{1} << 30;
 constexpr std::size_t kNamesInWarning = 5;
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
 
 /// A file that datasets lie in; stands beside the index's entry for it.
 struct KnownFile {
@@ -66,10 +61,6 @@ class IndexReader {
                        const std::string& prefix, hid_t group);
   void visit(const SchemaNode& node, hid_t group, const std::string& name, const std::string& path);
   void read_dataset(hid_t dataset, const DatasetRequest& request);
-  void read_format(hid_t dataset, const DatasetRequest& request, DatasetInfo& info);
-  void check_type(hid_t dataset, const DatasetRequest& request, const DatasetInfo& info);
-  void check_shape(hid_t dataset, const DatasetRequest& request, const DatasetInfo& info);
-  void check_storage(hid_t dataset, const DatasetRequest& request);
   void locate(hid_t dataset, const DatasetRequest& request, DatasetInfo& info);
 
   int file_index(hid_t object);
@@ -142,6 +133,7 @@ void IndexReader::read_tokenizer() {
   if (*type != "byte") read_tokenizer_model(group.get());
 }
 
+/// Small and read once, hence through HDF5 whatever its storage; the checksum is always verified.
 void IndexReader::read_tokenizer_model(hid_t group) {
   const std::string name = "tokenizer/model", at = index_.path + ": " + name;
   if (H5Lexists(group, "model", H5P_DEFAULT) <= 0) throw CheckpointError(index_.path, name, "is missing");
@@ -162,6 +154,7 @@ void IndexReader::read_tokenizer_model(hid_t group) {
     throw CheckpointError(index_.path, name, "wrong checksum: the bytes differ from those written");
 }
 
+/// `prefix` is the path of `group` from the root, without a slash at either end; empty for the root.
 void IndexReader::walk(const SchemaNode& node, hid_t group, const std::string& prefix) {
   const std::vector<std::string> names = link_names(group, where(group, prefix.empty() ? "/" : prefix));
   note_unexpected(node, names, prefix, group);
@@ -191,6 +184,8 @@ void IndexReader::note_unexpected(const SchemaNode& node, const std::vector<std:
   }
 }
 
+/// One name that the schema has: a group to walk on in, or a dataset. The link that leads there may be of any
+/// kind.
 void IndexReader::visit(const SchemaNode& node, hid_t group, const std::string& name,
                         const std::string& path) {
   const Handle object = open_object(group, name, opened_.links, where(group, path));
@@ -207,13 +202,8 @@ void IndexReader::visit(const SchemaNode& node, hid_t group, const std::string& 
 }
 
 void IndexReader::read_dataset(hid_t dataset, const DatasetRequest& request) {
-  DatasetInfo info;
-  info.shape = request.shape;
+  DatasetInfo info = describe_dataset(dataset, request);
   info.file = file_index(dataset);
-  read_format(dataset, request, info);
-  check_type(dataset, request, info);
-  check_shape(dataset, request, info);
-  check_storage(dataset, request);
   locate(dataset, request, info);
   info.checksum = checksum_attribute(dataset, "xxh3_64", where(dataset, request.name));
   if (!info.checksum) {
@@ -223,72 +213,7 @@ void IndexReader::read_dataset(hid_t dataset, const DatasetRequest& request) {
   index_.datasets.emplace(request.name, std::move(info));
 }
 
-void IndexReader::read_format(hid_t dataset, const DatasetRequest& request, DatasetInfo& info) {
-  const auto name = string_attribute(dataset, "number_format", where(dataset, request.name));
-  if (!name) return;
-  try {
-    info.format = number_format_from(*name);
-  } catch (const ConfigError& error) {
-    throw CheckpointError(file_name_of(dataset), request.name, error.what());
-  }
-  if (request.f32_only && info.format != NumberFormat::f32)
-    throw CheckpointError(file_name_of(dataset), request.name,
-                          "norms, biases and coefficients are stored as f32", "f32", *name);
-  if (is_block_format(info.format) && info.columns() % kBlockValues != 0)
-    throw CheckpointError(file_name_of(dataset), request.name,
-                          "rows of " + std::to_string(info.columns()) + " values cannot be stored as " +
-                              *name + " (blocks of 32)");
-}
-
-void IndexReader::check_type(hid_t dataset, const DatasetRequest& request, const DatasetInfo& info) {
-  const Handle type = checked(H5Dget_type(dataset), H5Tclose, where(dataset, request.name), "H5Dget_type");
-  const bool bytes = is_block_format(info.format);
-  const bool single_byte = H5Tget_class(type.get()) == H5T_INTEGER && H5Tget_size(type.get()) == 1 &&
-                           H5Tget_sign(type.get()) == H5T_SGN_NONE;
-  const bool fits = bytes                              ? single_byte
-                    : info.format == NumberFormat::f32 ? H5Tequal(type.get(), H5T_IEEE_F32LE) > 0
-                                                       : H5Tequal(type.get(), H5T_STD_U16LE) > 0;
-  if (fits) return;
-  const char* expected = bytes ? "uint8" : info.format == NumberFormat::f32 ? "float32" : "uint16";
-  throw CheckpointError(file_name_of(dataset), request.name,
-                        std::string("has the wrong type for number_format ") + name_of(info.format),
-                        "little-endian " + std::string(expected), describe_type(type.get()));
-}
-
-void IndexReader::check_shape(hid_t dataset, const DatasetRequest& request, const DatasetInfo& info) {
-  const std::string file = file_name_of(dataset), at = where(dataset, request.name);
-  const auto logical = integer_attribute(dataset, "shape", at);
-  if (is_block_format(info.format) && !logical)
-    throw CheckpointError(
-        file, request.name,
-        std::string("is ") + name_of(info.format) + ", but has no attribute 'shape' with its logical shape");
-  if (logical && *logical != request.shape)
-    throw CheckpointError(file, request.name, "wrong shape", shape_text(request.shape), shape_text(*logical));
-  std::vector<std::int64_t> stored = request.shape;
-  if (is_block_format(info.format)) stored.back() = stored_row_bytes(info.format, stored.back());
-  const std::vector<std::int64_t> found = extents_of(dataset, at);
-  if (found != stored)
-    throw CheckpointError(file, request.name,
-                          is_block_format(info.format) ? "wrong stored shape" : "wrong shape",
-                          shape_text(stored), shape_text(found));
-}
-
-void IndexReader::check_storage(hid_t dataset, const DatasetRequest& request) {
-  const std::string at = where(dataset, request.name);
-  const Handle creation = checked(H5Dget_create_plist(dataset), H5Pclose, at, "H5Dget_create_plist");
-  const H5D_layout_t layout = H5Pget_layout(creation.get());
-  const bool filtered = H5Pget_nfilters(creation.get()) > 0,
-             elsewhere = H5Pget_external_count(creation.get()) > 0;
-  if (layout == H5D_CONTIGUOUS && !filtered && !elsewhere) return;
-  const char* found = filtered                   ? "chunked and filtered"
-                      : layout == H5D_CHUNKED    ? "chunked"
-                      : layout == H5D_COMPACT    ? "compact"
-                      : layout == H5D_CONTIGUOUS ? "in external raw files"
-                                                 : "virtual";
-  throw CheckpointError(file_name_of(dataset), request.name, "its storage cannot be read directly",
-                        "contiguous", found);
-}
-
+/// Where the bytes are, and whether the file reaches as far as that.
 void IndexReader::locate(hid_t dataset, const DatasetRequest& request, DatasetInfo& info) {
   const std::string file = file_name_of(dataset);
   info.bytes = info.rows() * stored_row_bytes(info.format, info.columns());
@@ -304,6 +229,7 @@ void IndexReader::locate(hid_t dataset, const DatasetRequest& request, DatasetIn
   info.offset = static_cast<std::int64_t>(offset);
 }
 
+/// Number of the file that an object lies in, which is not the root file behind an external link.
 int IndexReader::file_index(hid_t object) {
   const std::string name = file_name_of(object);
   for (std::size_t i = 0; i < known_.size(); ++i)

@@ -27,6 +27,7 @@ SectionReport describe_section(const ModelConfig& config, int section) {
   return report;
 }
 
+/// Shared objects count once in the amounts, but for every section in what its rank reads.
 void count_datasets(const CheckpointIndex& index, InspectReport& report) {
   const Sharing sharing = sharing_of(index);
   report.linked_datasets = sharing.linked_datasets;

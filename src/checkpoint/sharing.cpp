@@ -31,6 +31,7 @@ bool is_linked_block(const CheckpointIndex& index, const Links& links, const std
   return found > 0 && found == count_below(index, prefix) && found == count_below(index, target + "/");
 }
 
+/// One link for the block in place of one for each of its datasets.
 void replace_by_block(Links& links, const std::string& block, const std::string& target) {
   const std::string prefix = block + "/";
   auto it = links.lower_bound(prefix);

@@ -71,6 +71,7 @@ struct TensorReader::Files {
     return fd = opened;
   }
 
+  /// Ranks on other hosts may see another file under the same name, such as an old copy on a local disk.
   static void check_identity(int fd, const std::string& path, const FileInfo& expected) {
     struct stat status {};
     if (fstat(fd, &status) != 0) throw CheckpointError(path + ": cannot be read: " + std::strerror(errno));
@@ -113,6 +114,7 @@ void TensorReader::read_rows(const std::string& name, std::int64_t first, std::i
   if (!read_fully(fd, info.offset + first * row_bytes, out))
     throw CheckpointError(path_of_file(index_, info.file), name, read_failure());
   files_->bytes_read += out.size();
+  // The checksum is of the whole dataset: a rank that reads a part (its slice of the head) cannot check it.
   if (!verify_ || count != info.rows() || !info.checksum) return;
   if (XXH3_64bits(out.data(), out.size()) != *info.checksum)
     throw CheckpointError(path_of_file(index_, info.file), name,

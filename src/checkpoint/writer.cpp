@@ -36,6 +36,8 @@ struct Place {
 
 }  // namespace
 
+/// "model.h5" has the sections "model.section-0.h5", ...; any extension but HDF5's own counts as a part of
+/// the name.
 std::vector<std::string> checkpoint_files(const std::string& path, int sections, bool split) {
   std::vector<std::string> files = {path};
   const std::filesystem::path root(path);
@@ -46,6 +48,7 @@ std::vector<std::string> checkpoint_files(const std::string& path, int sections,
   return files;
 }
 
+/// Everything that needs HDF5 lives here, so that the header is free of it.
 struct CheckpointWriter::State {
   State(const std::string& path, const std::string& json, const WriterOptions& options);
 
@@ -108,6 +111,7 @@ OutputFile& CheckpointWriter::State::open_file(std::size_t file) {
   return *files[file];
 }
 
+/// In split files a section's own file holds what stands below sections/S, at its root.
 Place CheckpointWriter::State::place_of(const std::string& name) const {
   const std::string prefix = "sections/";
   if (!options.split || name.compare(0, prefix.size(), prefix) != 0) return {0, "/" + name};
@@ -116,6 +120,7 @@ Place CheckpointWriter::State::place_of(const std::string& name) const {
   return {static_cast<std::size_t>(section) + 1, name.substr(prefix.size() + end)};
 }
 
+/// The name itself or a group above it is a link.
 bool CheckpointWriter::State::is_linked(const std::string& name) const {
   for (std::size_t end = name.find('/'); end != std::string::npos; end = name.find('/', end + 1))
     if (linked.count(name.substr(0, end))) return true;

@@ -113,7 +113,6 @@ void attend_lanes(const float* query, const CacheSpan& span, std::int64_t head_d
     store_n(div(load_n(out + d, head_dim - d), splat(total)), out + d, head_dim - d);
 }
 
-// NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE
 }  // namespace stagformer::internal
 HWY_AFTER_NAMESPACE();

@@ -63,7 +63,6 @@ void scale_lanes(float* x, float factor, std::int64_t n) {
   for (std::int64_t i = 0; i < n; i += 16) store_n(mul(load_n(x + i, n - i), splat(factor)), x + i, n - i);
 }
 
-// NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE
 }  // namespace stagformer::internal
 HWY_AFTER_NAMESPACE();

@@ -6,8 +6,6 @@
 #define STAGFORMER_KERNELS_EXP_INL
 #endif
 
-#include <limits>
-
 #include "kernels/simd-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -48,7 +46,6 @@ HWY_INLINE V16 exp(const V16& v) {
   return result;
 }
 
-// NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE
 }  // namespace stagformer::internal
 HWY_AFTER_NAMESPACE();

@@ -271,7 +271,6 @@ void expand_any(const PackedMatrix& w, std::int64_t panel, std::int64_t k_stride
   expand(cursor, 0, w.columns, k_stride, out);
 }
 
-// NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE
 }  // namespace stagformer::internal
 HWY_AFTER_NAMESPACE();

@@ -53,7 +53,6 @@ void rms_norm_lanes(const float* x, const float* weight, std::int64_t n, float e
     store_n(mul(mul(load_n(x + i, n - i), factor), load_n(weight + i, n - i)), out + i, n - i);
 }
 
-// NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE
 }  // namespace stagformer::internal
 HWY_AFTER_NAMESPACE();

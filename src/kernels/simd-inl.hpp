@@ -206,7 +206,6 @@ HWY_INLINE void sum_lanes_of_4(const V16 (&v)[4], float* to) {
 }
 #endif
 
-// NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE
 }  // namespace stagformer::internal
 HWY_AFTER_NAMESPACE();

@@ -58,7 +58,6 @@ bool all_finite_lanes(const float* values, std::int64_t n) {
   return f32_is_finite(sum_lanes(largest));
 }
 
-// NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE
 }  // namespace stagformer::internal
 HWY_AFTER_NAMESPACE();

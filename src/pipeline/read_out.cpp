@@ -173,10 +173,11 @@ void ReadOut::start_exchange(std::span<const ReadoutRow> readouts) {
 }
 
 /// The exchange is remade, under new tags, only when a message outgrows it; all ranks agree on when that is.
+/// The old one is kept: its last messages may still be on their way to slower ranks.
 AllGather& ReadOut::exchange_for(std::size_t bytes) {
   if (!exchange_ || bytes > exchange_capacity_) {
     exchange_capacity_ = std::max(bytes, 2 * exchange_capacity_);
-    exchange_.reset();
+    if (exchange_) retired_.push_back(std::move(exchange_));
     exchange_ = std::make_unique<AllGather>(transport_, exchange_capacity_,
                                             tag(Tag::candidates) + 64 * exchange_generation_++);
   }

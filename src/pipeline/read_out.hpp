@@ -91,6 +91,7 @@ class ReadOut {
   std::unique_ptr<TreeBroadcast> result_tree_;
   std::unique_ptr<TreeSum> outputs_sum_;
   std::unique_ptr<AllGather> exchange_;
+  std::vector<std::unique_ptr<AllGather>> retired_;
   std::size_t exchange_capacity_ = 0;
   int exchange_generation_ = 0;
   std::size_t message_bytes_ = 0;

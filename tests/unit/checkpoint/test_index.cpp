@@ -91,6 +91,24 @@ TEST_F(Index, SharedWeightsAreOneObject) {
   }
 }
 
+TEST_F(Index, OneFileUnderTwoNamesIsOneFile) {
+  test::SampleOptions options;
+  options.writer.split = true;
+  test::write_sample(path("a.h5"), test::shared_config(), options);
+  std::filesystem::create_symlink(path("a.section-0.h5"), path("other.h5"));
+  test::edit_file(path("a.section-1.h5"), [](hid_t file) {
+    H5Ldelete(file, "layers/0/feed_forward", H5P_DEFAULT);
+    H5Lcreate_external("other.h5", "/layers/0/feed_forward", file, "layers/0/feed_forward", H5P_DEFAULT,
+                       H5P_DEFAULT);
+  });
+  const CheckpointIndex index = read_checkpoint_index(path("a.h5"));
+  EXPECT_EQ(index.files.size(), 3u);
+  const DatasetInfo& first = index.datasets.at("sections/0/layers/0/feed_forward/up/weight");
+  const DatasetInfo& second = index.datasets.at("sections/1/layers/0/feed_forward/up/weight");
+  EXPECT_EQ(first.file, second.file);
+  EXPECT_EQ(first.offset, second.offset);
+}
+
 TEST_F(Index, SplitFilesAreNamedAfterTheRootAndFoundBesideIt) {
   test::SampleOptions options;
   options.writer.split = true;

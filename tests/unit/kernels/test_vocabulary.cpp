@@ -28,22 +28,6 @@ TEST(BlockSum, AgreesWithDouble) {
   }
 }
 
-// exp itself, one value at a time: sum of {0, x} is 1 + exp(x), so ask for x alone against a second block.
-TEST(BlockSum, ExponentialIsAccurate) {
-  for (int level = 0; level <= best_instruction_set(); ++level) {
-    const InstructionSetGuard guard(level);
-    double worst = 0;
-    for (float x = -87; x < 0; x += 0.00731f) {
-      const float pair[2] = {x, 0};
-      // The partial sums are lanes: 0 and 1 are added last, so scale the 1 away by subtracting it in double.
-      const double got = static_cast<double>(block_sum(pair, 2, 1).sum),
-                   expected = 1 + std::exp(static_cast<double>(x));
-      worst = std::max(worst, std::fabs(got - expected) / expected);
-    }
-    EXPECT_LE(worst, 2.5 * kEpsilon) << level;
-  }
-}
-
 TEST(BlockSum, EqualLogitsCountExactly) {
   for (const std::int64_t n : kLengths)
     EXPECT_EQ(block_sum(std::vector<float>(static_cast<std::size_t>(n), -7.5f).data(), n, 2).sum,

@@ -1,0 +1,134 @@
+// Speed of the kernels on one thread: GFLOP/s, and GB/s of weights read. `--level=N` restricts the
+// instruction set.
+#include <benchmark/benchmark.h>
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "kernels/blas.hpp"
+#include "kernels/kernels.hpp"
+#include "unit/kernels/kernel_data.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+// As many copies of one matrix as exceed the last-level cache's share, walked in turn, as a model's layers
+// are.
+struct Weights {
+  TestMatrix one;
+  AlignedBuffer<std::byte> copies;
+  std::vector<PackedMatrix> views;
+
+  Weights(NumberFormat format, std::int64_t rows, std::int64_t columns, std::int64_t count)
+      : one(format, rows, columns, 1), copies(one.packed.size() * static_cast<std::size_t>(count), false) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      std::byte* copy = copies.data() + static_cast<std::size_t>(i) * one.packed.size();
+      std::memcpy(copy, one.packed.data(), one.packed.size());
+      views.push_back({format, rows, columns, copy});
+    }
+  }
+};
+
+void bench_matmul(benchmark::State& state, NumberFormat format, std::int64_t rows, std::int64_t columns,
+                  MatmulKernels kernels) {
+  const std::int64_t batch = state.range(0), count = state.range(1);
+  const Weights weights(format, rows, columns, count);
+  const std::vector<float> x = random_values(columns * batch, 2);
+  AlignedBuffer<float> y(static_cast<std::size_t>(batch * (rows + 15)));
+  const std::int64_t stride = weights.views[0].panels() * kPanelRows;
+  use_matmul_kernels(kernels);
+  for (auto _ : state)
+    for (const PackedMatrix& w : weights.views)
+      matmul(w, x.data(), columns, batch, y.data(), stride, 0, w.panels());
+  use_matmul_kernels(MatmulKernels::native);
+  const auto products = static_cast<double>(state.iterations() * count);
+  const auto flops = 2.0 * static_cast<double>(rows * columns * batch);
+  state.counters["GFLOP/s"] = benchmark::Counter(products * flops * 1e-9, benchmark::Counter::kIsRate);
+  const auto bytes = static_cast<double>(weights.one.packed.size());
+  state.counters["GB/s"] = benchmark::Counter(products * bytes * 1e-9, benchmark::Counter::kIsRate);
+}
+
+void bench_attend(benchmark::State& state) {
+  const std::int64_t head_dim = state.range(0), positions = state.range(1);
+  const std::vector<float> q = random_values(head_dim, 1), k = random_values(head_dim * positions, 2);
+  const std::vector<float> v = random_values(head_dim * positions, 3);
+  std::vector<float> out(static_cast<std::size_t>(head_dim));
+  for (auto _ : state)
+    attend(q.data(), {k.data(), v.data(), positions, 0, positions}, head_dim, 0.125f, out.data());
+  const double bytes = static_cast<double>(state.iterations() * positions * head_dim) * 8;
+  state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsRate);
+}
+
+void bench_rms_norm(benchmark::State& state) {
+  const std::vector<float> x = random_values(576, 1), w = random_values(576, 2);
+  std::vector<float> out(576);
+  for (auto _ : state) rms_norm(x.data(), w.data(), 576, 1e-5f, out.data());
+}
+
+void bench_gated(benchmark::State& state) {
+  std::vector<float> gate = random_values(1536, 1);
+  const std::vector<float> up(1536, 0.99f);
+  for (auto _ : state) gated_activation(Activation::silu, gate.data(), up.data(), 1536);
+}
+
+void bench_block_sum(benchmark::State& state) {
+  const std::vector<float> logits = random_values(1024, 1);
+  for (auto _ : state) benchmark::DoNotOptimize(block_sum(logits.data(), 1024, 1.0f));
+}
+
+void bench_argmax(benchmark::State& state) {
+  const std::vector<float> logits = random_values(49152, 1);
+  for (auto _ : state) benchmark::DoNotOptimize(argmax(logits.data(), 49152));
+}
+
+void bench_pack(benchmark::State& state, NumberFormat format) {
+  TestMatrix w(format, 1536, 576, 1);
+  for (auto _ : state) pack_panels(format, 1536, 576, w.stored.data(), 0, w.view.panels(), w.packed.data());
+  const auto bytes = static_cast<double>(state.iterations()) * static_cast<double>(w.stored.size());
+  state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsRate);
+}
+
+void register_all() {
+  for (const NumberFormat format : kAllFormats) {
+    const std::string name = name_of(format);
+    for (const auto& [rows, columns] : {std::pair{1536, 576}, std::pair{576, 1536}})
+      for (const auto kernels : {MatmulKernels::native, MatmulKernels::blas}) {
+        const std::string kind = kernels == MatmulKernels::native ? "native" : "blas";
+        auto* bench = benchmark::RegisterBenchmark(
+            (kind + "/" + name + "/" + std::to_string(rows) + "x" + std::to_string(columns)).c_str(),
+            bench_matmul, format, rows, columns, kernels);
+        for (const int batch : {1, 2, 4, 8, 16, 64, 512})
+          if (kernels == MatmulKernels::native || batch >= 16) bench->Args({batch, 30});
+        if (kernels == MatmulKernels::native) bench->Args({1, 1})->Args({1, 300});
+      }
+    benchmark::RegisterBenchmark(("pack/" + name).c_str(), bench_pack, format);
+  }
+  benchmark::RegisterBenchmark("attend", bench_attend)
+      ->Args({64, 1})
+      ->Args({64, 64})
+      ->Args({64, 2048})
+      ->Args({128, 2048});
+  benchmark::RegisterBenchmark("rms_norm/576", bench_rms_norm);
+  benchmark::RegisterBenchmark("gated_silu/1536", bench_gated);
+  benchmark::RegisterBenchmark("block_sum/1024", bench_block_sum);
+  benchmark::RegisterBenchmark("argmax/49152", bench_argmax);
+}
+
+}  // namespace
+}  // namespace stagformer::internal
+
+int main(int argc, char** argv) {
+  using namespace stagformer::internal;
+  for (int i = 1; i < argc; ++i)
+    if (std::string(argv[i]).starts_with("--level=")) {
+      use_instruction_set(std::atoi(argv[i] + 8));
+      std::swap(argv[i], argv[--argc]);
+      break;
+    }
+  register_all();
+  benchmark::Initialize(&argc, argv);
+  benchmark::AddCustomContext("blas core", blas_core_name());
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
