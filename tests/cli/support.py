@@ -29,7 +29,7 @@ MPIEXEC_FLAGS = os.environ.get("STAGFORMER_MPIEXEC_FLAGS", "").split()
 NUMPROC_FLAG = os.environ.get("STAGFORMER_MPIEXEC_NUMPROC_FLAG", "-n")
 OTHER_MPIEXEC = os.environ.get("STAGFORMER_OTHER_MPIEXEC", "")
 PATIENCE = float(os.environ.get("STAGFORMER_TEST_PATIENCE", "1"))
-JOBS = int(os.environ.get("STAGFORMER_TEST_JOBS", "3"))
+JOBS = int(os.environ.get("STAGFORMER_TEST_JOBS", "4"))
 
 USAGE, CONFIG, CHECKPOINT, COMMUNICATION, INPUT, MEMORY, INTERRUPTED, NUMERIC = 2, 3, 4, 5, 6, 7, 8, 9
 ERROR = "stagformer: error: "
@@ -79,9 +79,10 @@ def by_id(jsonl: str) -> dict:
 
 
 def environment(extra: dict | None = None) -> dict:
-    """The test's own environment without what would change a run, and with `extra`."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("STAGFORMER_") and k != "OMP_NUM_THREADS"}
-    return kept | (extra or {})
+    """The test's own environment without what would change a run, one thread a rank unless `extra` says otherwise (several
+    threads that wait for each other are slow where tests share cores)."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("STAGFORMER_")}
+    return kept | {"OMP_NUM_THREADS": "1"} | (extra or {})
 
 
 def launch(*apps: list, ranks: int | None = None) -> list:
@@ -244,6 +245,12 @@ class TestCase(unittest.TestCase):
             self.assertEqual(result.stdout, stdout, result)
         self.assertLess(result.seconds, limit, result)
         return result
+
+
+def at_once(work, items) -> list:
+    """work(item) for all items, a few at a time, in their order; the first failure is raised."""
+    with ThreadPoolExecutor(JOBS) as pool:
+        return list(pool.map(work, items))
 
 
 def main() -> None:

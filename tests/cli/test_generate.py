@@ -39,9 +39,12 @@ class SameBytes(TestCase):
                 result = self.succeeds(greedy("separate2", "--token-ids", *args, ranks=ranks, prompt=prompt))
                 self.assertEqual(result.stdout, whole)
 
-    def test_threads_of_the_environment(self):
-        result = self.succeeds(greedy("separate2", env={"OMP_NUM_THREADS": "2"}))
-        self.assertIn("threads from OMP_NUM_THREADS", result.stderr)
+    def test_number_of_threads(self):
+        """The flag wins over OMP_NUM_THREADS, which wins over the rank's share of the cores."""
+        for args, variable, source in ((("--threads", "1"), "2", "--threads"), ((), "2", "OMP_NUM_THREADS"),
+                                       ((), "", "usable cores divided by the ranks")):
+            result = self.succeeds(greedy("separate2", *args, env={"OMP_NUM_THREADS": variable}))
+            self.assertIn(f"threads from {source}", result.stderr)
 
     def test_four_sections_sampled(self):
         sampling = ("--temperature", "1.5", "--top-p", "0.95", "--top-k", "100", "--seed", "11")

@@ -3,7 +3,7 @@
 import json
 import os
 
-from support import INPUT, USAGE, TestCase, checkpoint, main, run
+from support import INPUT, USAGE, TestCase, at_once, checkpoint, main, run
 
 GENERATE = ("generate", "--checkpoint", checkpoint("separate2"), "--max-tokens", "4", "--ignore-eos")
 
@@ -48,8 +48,8 @@ class Prompts(TestCase):
         self.refused(self.folder)
 
     def test_malformed_lines_are_named(self):
-        good = '{"prompt": "a"}\n'
-        for line, words in {
+        good = b'{"prompt": "a"}\n'
+        lines = {
             '{"prompt": "a"': ["JSON"],
             'prompt': ["JSON"],
             '["a"]': ["JSON"],
@@ -73,10 +73,14 @@ class Prompts(TestCase):
             '{"prompt": "a", "stop": [1]}': ["stop"],
             '{"prompt": "a", "stop": ""}': ["stop"],
             '{"prompt": "a", "ignore_eos": 1}': ["ignore_eos"],
-        }.items():
-            with self.subTest(line=line):
-                line = line if isinstance(line, bytes) else line.encode()
-                self.refused(good.encode() + b"\n" + line + b"\n" + good.encode(), "line 3", *words)
+        }
+
+        def check(number):
+            line = list(lines)[number]
+            path = self.file(f"{number}.jsonl", good + b"\n" + (line if isinstance(line, bytes) else line.encode()) + b"\n" + good)
+            self.fails(run(*GENERATE, "--prompts", path), INPUT, path, "line 3", *lines[line])
+
+        at_once(check, range(len(lines)))
 
     def test_ids_that_stand_twice(self):
         self.refused('{"id": "a", "prompt": "x"}\n{"prompt": "y"}\n{"id": "a", "prompt": "z"}', "line 3", '"a"', ranks=2)
