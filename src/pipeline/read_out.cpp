@@ -124,12 +124,14 @@ void ReadOut::compute_logits(std::size_t rows, const float* z) {
 RecordLayout ReadOut::layout_of(std::span<const ReadoutRow> readouts, std::int64_t candidates) const {
   RecordLayout layout;
   layout.candidates = candidates;
-  layout.blocks = vocabulary_slice(config_.vocab_size, 0, parts_).block_end;
+  const VocabularySlice largest = vocabulary_slice(config_.vocab_size, 0, parts_);
+  layout.blocks = largest.block_end;
   for (const ReadoutRow& readout : readouts) {
     layout.candidates = std::max(layout.candidates, initial_candidates(readout.sampling));
     layout.raw_sums |= readout.target >= 0 || readout.log_probability;
-    layout.tempered_sums |= readout.sampling.top_p < 1 && readout.sampling.top_k == 0;
+    layout.tempered_sums |= needs_tempered_sums(readout.sampling);
   }
+  layout.candidates = std::min(layout.candidates, largest.rows());
   return layout;
 }
 
