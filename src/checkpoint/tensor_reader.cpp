@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "base/check.hpp"
+#include "checkpoint/dataset_stream.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -21,6 +22,8 @@ namespace {
 constexpr std::int64_t kFileHeadBytes = 64 << 10;
 /// Linux reads at most about 2 GiB a call.
 constexpr std::size_t kLargestRead = std::size_t{1} << 30;
+/// Slices are small, for the caches; disks and parallel file systems want to hear of several MiB at a time.
+constexpr std::int64_t kReadAhead = 8 << 20;
 
 /// Reads until `out` is full; false at the end of the file, or with errno set for an error.
 bool read_fully(int fd, std::int64_t offset, std::span<std::byte> out) {
@@ -39,6 +42,17 @@ const DatasetInfo& info_of(const CheckpointIndex& index, const std::string& name
   const auto found = index.datasets.find(name);
   STAG_CHECK(found != index.datasets.end(), "dataset", name);
   return found->second;
+}
+
+/// Tells the system what a reader of a dataset wants after [begin, end): where several threads read one file
+/// it sees no order in their requests. Windows begin at multiples of kReadAhead; the request that holds a
+/// window's first byte asks for the window behind it.
+void announce(int fd, const DatasetInfo& info, std::int64_t begin, std::int64_t end) {
+  const std::int64_t window = (begin + kReadAhead - 1) / kReadAhead * kReadAhead;
+  if (window >= end) return;
+  const std::int64_t from = std::max(end, window == 0 ? 0 : window + kReadAhead),
+                     until = std::min(info.bytes, window + 2 * kReadAhead);
+  if (from < until) posix_fadvise(fd, info.offset + from, until - from, POSIX_FADV_WILLNEED);
 }
 
 std::string read_failure() {
@@ -101,24 +115,22 @@ void TensorReader::check_files() {
 }
 
 void TensorReader::read(const std::string& name, std::span<std::byte> out) {
-  read_rows(name, 0, info_of(index_, name).rows(), out);
+  const DatasetInfo& info = info_of(index_, name);
+  STAG_CHECK(static_cast<std::int64_t>(out.size()) == info.bytes, name, out.size(), info.bytes);
+  DatasetStream(index_, *this, name).read(info.rows(), out.data());
 }
 
 void TensorReader::read_rows(const std::string& name, std::int64_t first, std::int64_t count,
                              std::span<std::byte> out) {
   const DatasetInfo& info = info_of(index_, name);
-  const std::int64_t row_bytes = info.bytes / info.rows();
+  const std::int64_t row_bytes = info.bytes / info.rows(), begin = first * row_bytes;
   STAG_CHECK(first >= 0 && count >= 0 && first <= info.rows() - count, name, first, count, info.rows());
   STAG_CHECK(static_cast<std::int64_t>(out.size()) == count * row_bytes, name, out.size(), count * row_bytes);
   const int fd = files_->open_file(info.file);
-  if (!read_fully(fd, info.offset + first * row_bytes, out))
+  announce(fd, info, begin, begin + count * row_bytes);
+  if (!read_fully(fd, info.offset + begin, out))
     throw CheckpointError(path_of_file(index_, info.file), name, read_failure());
   files_->bytes_read += out.size();
-  // The checksum is of the whole dataset: a rank that reads a part (its slice of the head) cannot check it.
-  if (!verify_ || count != info.rows() || !info.checksum) return;
-  if (XXH3_64bits(out.data(), out.size()) != *info.checksum)
-    throw CheckpointError(path_of_file(index_, info.file), name,
-                          "wrong checksum: the bytes differ from those that were written");
 }
 
 std::vector<float> TensorReader::read_vector(const std::string& name) {

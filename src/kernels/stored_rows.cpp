@@ -110,28 +110,64 @@ void quantize_block(NumberFormat format, const float* x, std::byte* block) {
     quantize_q4_1(x, block);
 }
 
-bool row_is_finite(NumberFormat format, std::int64_t columns, const std::byte* row) {
-  if (format == NumberFormat::f32) {
-    // Without a branch, so that compilers vectorise it.
-    std::uint32_t bad = 0;
-    for (std::int64_t k = 0; k < columns; ++k) {
-      std::uint32_t bits;
-      std::memcpy(&bits, row + 4 * k, 4);
-      bad |= static_cast<std::uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
-    }
-    return bad == 0;
+// ---- the search for values that are not finite
+// A number is infinite or NaN where all bits of its exponent are set: then its exponent plus one reaches the
+// sign bit, which the mask has cleared. So a sum and an "or" a word tell, for all lanes of the word at once.
+struct ExponentTest {
+  std::uint64_t mask, one;
+
+  std::uint64_t of(std::uint64_t word) const { return (word & mask) + one; }
+  bool failed(std::uint64_t seen) const { return (seen & (mask + one)) != 0; }
+};
+constexpr ExponentTest kF32Test{0x7f8000007f800000u, 0x0080000000800000u};
+constexpr ExponentTest kBf16Test{0x7f807f807f807f80u, 0x0080008000800080u};
+constexpr ExponentTest kF16Test{0x7c007c007c007c00u, 0x0400040004000400u};
+
+// Several sums beside one another, for compilers to make vectors of.
+template <const ExponentTest& kTest>
+bool values_are_finite(const std::byte* values, std::int64_t bytes) {
+  constexpr std::int64_t kWords = 8, kStep = kWords * 8;
+  std::uint64_t words[kWords], seen[kWords] = {}, all = 0;
+  std::int64_t at = 0;
+  for (; at + kStep <= bytes; at += kStep) {
+    std::memcpy(words, values + at, kStep);
+    for (std::int64_t i = 0; i < kWords; ++i) seen[i] |= kTest.of(words[i]);
   }
-  if (format == NumberFormat::bf16) {
-    std::uint32_t bad = 0;
-    for (std::int64_t k = 0; k < columns; ++k)
-      bad |= static_cast<std::uint32_t>(!bf16_is_finite(load_u16(row + 2 * k)));
-    return bad == 0;
+  for (const std::uint64_t part : seen) all |= part;
+  for (; at < bytes; at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, values + at, static_cast<std::size_t>(std::min<std::int64_t>(8, bytes - at)));
+    all |= kTest.of(word);
   }
-  const BlockLayout layout = block_layout(format);
-  for (std::int64_t b = 0; b < columns / kBlockValues; ++b)
-    for (std::int64_t i = 0; i < layout.stored_header; i += 2)
-      if (!f16_is_finite(load_u16(row + b * layout.stored_bytes + i))) return false;
-  return true;
+  return !kTest.failed(all);
+}
+
+// Blocks of kBytes that begin with kHeader bytes of scale and minimum; quants may have any pattern.
+template <std::int64_t kBytes, std::int64_t kHeader>
+bool blocks_are_finite(const std::byte* block, std::int64_t bytes) {
+  std::uint64_t seen = 0;
+  for (const std::byte* end = block + bytes; block < end; block += kBytes) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, block, kHeader);
+    seen |= kF16Test.of(word);
+  }
+  return !kF16Test.failed(seen);
+}
+
+bool rows_are_finite(NumberFormat format, const std::byte* stored, std::int64_t bytes) {
+  switch (format) {
+    case NumberFormat::f32:
+      return values_are_finite<kF32Test>(stored, bytes);
+    case NumberFormat::bf16:
+      return values_are_finite<kBf16Test>(stored, bytes);
+    case NumberFormat::q8_0:
+      return blocks_are_finite<34, 2>(stored, bytes);
+    case NumberFormat::q4_0:
+      return blocks_are_finite<18, 2>(stored, bytes);
+    case NumberFormat::q4_1:
+      break;
+  }
+  return blocks_are_finite<20, 4>(stored, bytes);
 }
 
 }  // namespace
@@ -139,8 +175,9 @@ bool row_is_finite(NumberFormat format, std::int64_t columns, const std::byte* r
 std::int64_t first_non_finite_row(NumberFormat format, std::int64_t rows, std::int64_t columns,
                                   const std::byte* stored) {
   const std::int64_t row_bytes = stored_row_bytes(format, columns);
+  if (rows_are_finite(format, stored, rows * row_bytes)) return -1;
   for (std::int64_t r = 0; r < rows; ++r)
-    if (!row_is_finite(format, columns, stored + r * row_bytes)) return r;
+    if (!rows_are_finite(format, stored + r * row_bytes, row_bytes)) return r;
   return -1;
 }
 
