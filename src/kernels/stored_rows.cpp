@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/exponents.hpp"
 #include "kernels/number_bits.hpp"
 #include "kernels/packed_layout.hpp"
 #include "kernels/packed_matrix.hpp"
@@ -111,35 +112,10 @@ void quantize_block(NumberFormat format, const float* x, std::byte* block) {
 }
 
 // ---- the search for values that are not finite
-// A number is infinite or NaN where all bits of its exponent are set: then its exponent plus one reaches the
-// sign bit, which the mask has cleared. So a sum and an "or" a word tell, for all lanes of the word at once.
-struct ExponentTest {
-  std::uint64_t mask, one;
 
-  std::uint64_t of(std::uint64_t word) const { return (word & mask) + one; }
-  bool failed(std::uint64_t seen) const { return (seen & (mask + one)) != 0; }
-};
-constexpr ExponentTest kF32Test{0x7f8000007f800000u, 0x0080000000800000u};
-constexpr ExponentTest kBf16Test{0x7f807f807f807f80u, 0x0080008000800080u};
-constexpr ExponentTest kF16Test{0x7c007c007c007c00u, 0x0400040004000400u};
-
-// Several sums beside one another, for compilers to make vectors of.
 template <const ExponentTest& kTest>
 bool values_are_finite(const std::byte* values, std::int64_t bytes) {
-  constexpr std::int64_t kWords = 8, kStep = kWords * 8;
-  std::uint64_t words[kWords], seen[kWords] = {}, all = 0;
-  std::int64_t at = 0;
-  for (; at + kStep <= bytes; at += kStep) {
-    std::memcpy(words, values + at, kStep);
-    for (std::int64_t i = 0; i < kWords; ++i) seen[i] |= kTest.of(words[i]);
-  }
-  for (const std::uint64_t part : seen) all |= part;
-  for (; at < bytes; at += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, values + at, static_cast<std::size_t>(std::min<std::int64_t>(8, bytes - at)));
-    all |= kTest.of(word);
-  }
-  return !kTest.failed(all);
+  return !kTest.failed(exponents_seen(kTest, values, bytes));
 }
 
 // Blocks of kBytes that begin with kHeader bytes of scale and minimum; quants may have any pattern.
