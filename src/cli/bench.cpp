@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/host_info.hpp"
 #include "cli/bench_output.hpp"
 #include "cli/bench_record.hpp"
 #include "cli/bench_settings.hpp"
@@ -77,12 +78,15 @@ class BenchCommand final : public Command {
   }
 
   /// What a rank reads in a step decides from which cache or memory it streams. The head's place is not
-  /// decided yet: a slice is a good guess.
+  /// decided yet: a slice is a good guess. The weights are not there yet: their memory is what may be taken.
   MachineSpeed measure(ModelRun& run, const EngineOptions& options) const {
     const RankPart part =
         rank_part(run.config(), run.grid(), run.grid().rank_in_replica(run.world().rank()), options.head);
-    const StepBytes bytes = step_bytes(run.index(), part, options, settings_.points().front());
-    return measure_machine(run.world(), bytes.weights, run.threads());
+    const std::int64_t wanted = step_bytes(run.index(), part, options, settings_.points().front()).weights;
+    const std::int64_t room = settings_.run.memory_limit
+                                  ? parse_bytes("memory-limit", *settings_.run.memory_limit)
+                                  : available_memory() / std::max(1, session_->local_size());
+    return measure_machine(run.world(), std::min(wanted, room / 2), run.threads());
   }
 
   void measure_point(ModelRun& run, const BenchPoint& point, const MachineSpeed& machine) {

@@ -44,6 +44,7 @@ BenchSamples Benchmark::run(const BenchPoint& point, std::int64_t first_sequence
   if (point.depth != point.prompt && !samples_.stopped) prefill(0, point.depth);
   const std::vector<std::int32_t> first = next_;
   decode(point);
+  const std::uint64_t digest = samples_.token_digest;
   samples_.step_s.clear();
   // Where nothing wraps round, decoding from the same depth again finds the same caches. A window's memory
   // does wrap round, and has forgotten what the first step needs.
@@ -52,6 +53,7 @@ BenchSamples Benchmark::run(const BenchPoint& point, std::int64_t first_sequence
     if (refill) prefill(0, point.depth);
     next_ = first;
     samples_.decode.push_back(time([&] { decode(point); }));
+    STAG_CHECK(samples_.stopped || samples_.token_digest == digest, "tokens of repetition", i);
   }
   engine_.drain();
   return std::move(samples_);
