@@ -1,6 +1,7 @@
 #include "pipeline/benchmark.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.hpp"
 #include "stagformer/error.hpp"
@@ -132,11 +133,10 @@ BenchSample Benchmark::time(const Work& work) {
   const std::uint64_t messages = replica_.messages_sent(), bytes = replica_.bytes_sent();
   engine_.clock().enter(Phase::other);
   engine_.clock().reset();
-  const double begin = now_seconds();
   work();
-  sample.seconds = now_seconds() - begin;
   engine_.clock().enter(Phase::other);
   sample.phases = engine_.clock().seconds();
+  sample.seconds = std::accumulate(sample.phases.begin(), sample.phases.end(), 0.0);
   sample.messages = replica_.messages_sent() - messages;
   sample.bytes = replica_.bytes_sent() - bytes;
   return sample;

@@ -29,7 +29,7 @@ std::vector<std::byte> read(TensorReader& reader, const CheckpointIndex& index, 
 }
 
 std::vector<float> values(const CheckpointIndex& index, const std::string& name) {
-  RandomTensors reader(index);
+  RandomTensors reader(index, 2);
   const std::vector<std::byte> stored = read(reader, index, name);
   const DatasetInfo& info = index.datasets.at(name);
   std::vector<float> all(static_cast<std::size_t>(info.rows() * info.columns()));
@@ -90,7 +90,7 @@ TEST(RandomIndex, RefusesAWrongConfiguration) {
 
 TEST(RandomTensors, PartsAreThoseOfTheWhole) {
   const CheckpointIndex index = random_index(config("separate"), NumberFormat::q4_1, 2);
-  RandomTensors reader(index);
+  RandomTensors reader(index, 2);
   const std::vector<std::byte> whole = read(reader, index, kMatrix);
   const std::size_t row = whole.size() / 64;
   std::vector<std::byte> part(3 * row);
@@ -117,7 +117,7 @@ TEST(RandomTensors, HaveUnitGainAndDependOnSeedAndNameAlone) {
 
 TEST(RandomTensors, VectorsAreNeutral) {
   const CheckpointIndex index = random_index(config("separate"), NumberFormat::bf16, 2);
-  RandomTensors reader(index);
+  RandomTensors reader(index, 2);
   EXPECT_EQ(reader.read_vector("final_norm/weight"), std::vector<float>(64, 1.0F));
   EXPECT_EQ(reader.read_vector("readout/coefficients"), std::vector<float>(3, 1.0F / 3));
 }
@@ -125,7 +125,7 @@ TEST(RandomTensors, VectorsAreNeutral) {
 TEST(ConvertedTensors, AreTheStoredOnesRounded) {
   const CheckpointIndex stored = read_checkpoint_index(STAGFORMER_GOLDEN_DIR "/separate2.h5");
   const CheckpointIndex index = converted_index(stored, NumberFormat::q8_0);
-  ConvertedTensors reader(stored, index, true);
+  ConvertedTensors reader(stored, index, true, 2);
   TensorReader original(stored, true);
   reader.check_files();
   const DatasetInfo &from = stored.datasets.at(kMatrix), &to = index.datasets.at(kMatrix);
