@@ -44,15 +44,12 @@ const DatasetInfo& info_of(const CheckpointIndex& index, const std::string& name
   return found->second;
 }
 
-/// Tells the system what a reader of a dataset wants after [begin, end): where several threads read one file
-/// it sees no order in their requests. Windows begin at multiples of kReadAhead; the request that holds a
-/// window's first byte asks for the window behind it.
-void announce(int fd, const DatasetInfo& info, std::int64_t begin, std::int64_t end) {
+/// Tells the system what a reader that has come to [begin, end) of a file wants next: where several threads
+/// read one file, it sees no order in their requests. Windows begin at multiples of kReadAhead; the request
+/// that holds a window's first byte asks for the window behind it, so each is asked for once.
+void announce(int fd, std::int64_t begin, std::int64_t end) {
   const std::int64_t window = (begin + kReadAhead - 1) / kReadAhead * kReadAhead;
-  if (window >= end) return;
-  const std::int64_t from = std::max(end, window == 0 ? 0 : window + kReadAhead),
-                     until = std::min(info.bytes, window + 2 * kReadAhead);
-  if (from < until) posix_fadvise(fd, info.offset + from, until - from, POSIX_FADV_WILLNEED);
+  if (window < end) posix_fadvise(fd, window + kReadAhead, kReadAhead, POSIX_FADV_WILLNEED);
 }
 
 std::string read_failure() {
@@ -123,12 +120,12 @@ void TensorReader::read(const std::string& name, std::span<std::byte> out) {
 void TensorReader::read_rows(const std::string& name, std::int64_t first, std::int64_t count,
                              std::span<std::byte> out) {
   const DatasetInfo& info = info_of(index_, name);
-  const std::int64_t row_bytes = info.bytes / info.rows(), begin = first * row_bytes;
+  const std::int64_t row_bytes = info.bytes / info.rows(), begin = info.offset + first * row_bytes;
   STAG_CHECK(first >= 0 && count >= 0 && first <= info.rows() - count, name, first, count, info.rows());
   STAG_CHECK(static_cast<std::int64_t>(out.size()) == count * row_bytes, name, out.size(), count * row_bytes);
   const int fd = files_->open_file(info.file);
-  announce(fd, info, begin, begin + count * row_bytes);
-  if (!read_fully(fd, info.offset + begin, out))
+  announce(fd, begin, begin + count * row_bytes);
+  if (!read_fully(fd, begin, out))
     throw CheckpointError(path_of_file(index_, info.file), name, read_failure());
   files_->bytes_read += out.size();
 }
