@@ -22,8 +22,6 @@ namespace {
 constexpr std::int64_t kFileHeadBytes = 64 << 10;
 /// Linux reads at most about 2 GiB a call.
 constexpr std::size_t kLargestRead = std::size_t{1} << 30;
-/// Slices are small, for the caches; disks and parallel file systems want to hear of several MiB at a time.
-constexpr std::int64_t kReadAhead = 8 << 20;
 
 /// Reads until `out` is full; false at the end of the file, or with errno set for an error.
 bool read_fully(int fd, std::int64_t offset, std::span<std::byte> out) {
@@ -42,14 +40,6 @@ const DatasetInfo& info_of(const CheckpointIndex& index, const std::string& name
   const auto found = index.datasets.find(name);
   STAG_CHECK(found != index.datasets.end(), "dataset", name);
   return found->second;
-}
-
-/// Tells the system what a reader that has come to [begin, end) of a file wants next: where several threads
-/// read one file, it sees no order in their requests. Windows begin at multiples of kReadAhead; the request
-/// that holds a window's first byte asks for the window behind it, so each is asked for once.
-void announce(int fd, std::int64_t begin, std::int64_t end) {
-  const std::int64_t window = (begin + kReadAhead - 1) / kReadAhead * kReadAhead;
-  if (window < end) posix_fadvise(fd, window + kReadAhead, kReadAhead, POSIX_FADV_WILLNEED);
 }
 
 std::string read_failure() {
@@ -79,6 +69,7 @@ struct TensorReader::Files {
       close(opened);
       throw;
     }
+    posix_fadvise(opened, 0, 0, POSIX_FADV_SEQUENTIAL);
     return fd = opened;
   }
 
@@ -124,7 +115,6 @@ void TensorReader::read_rows(const std::string& name, std::int64_t first, std::i
   STAG_CHECK(first >= 0 && count >= 0 && first <= info.rows() - count, name, first, count, info.rows());
   STAG_CHECK(static_cast<std::int64_t>(out.size()) == count * row_bytes, name, out.size(), count * row_bytes);
   const int fd = files_->open_file(info.file);
-  announce(fd, begin, begin + count * row_bytes);
   if (!read_fully(fd, begin, out))
     throw CheckpointError(path_of_file(index_, info.file), name, read_failure());
   files_->bytes_read += out.size();
