@@ -61,8 +61,8 @@ void store(const Workshop& shop, const SectionScratch& scratch, std::span<const 
     const std::int64_t at = static_cast<std::int64_t>(b) * scratch.kv_stride;
     if (keys && rotate) rope(keys + at, heads, a, shop.rope.cos(row.position), shop.rope.sin(row.position));
     for (std::int64_t g = 0; g < heads; ++g) {
-      if (keys) std::copy_n(keys + at + g * a, a, cache.key(row.slot, g, row.position));
-      std::copy_n(values + at + g * a, a, cache.value(row.slot, g, row.position));
+      if (keys) cache.store_key(row.slot, g, row.position, keys + at + g * a);
+      cache.store_value(row.slot, g, row.position, values + at + g * a);
     }
   }
 }
@@ -91,12 +91,8 @@ void attend_rows(const Workshop& shop, SectionScratch& scratch, std::span<const 
           const Row& row = rows[static_cast<std::size_t>(b)];
           const auto positions = range(row);
           const std::int64_t at = b * scratch.head_stride + head * a;
-          float* out = scratch.attended.data() + at;
-          if (positions.begin >= positions.end)
-            std::fill_n(out, a, 0.0F);
-          else
-            attend(scratch.q.data() + at, cache.span(row.slot, head / group, positions.begin, positions.end),
-                   a, scale, out);
+          attend(cache.span(row.slot, head / group), a, scale, scratch.q.data() + at,
+                 {positions.begin, positions.end}, scratch.attended.data() + at);
         }
       });
 }
@@ -114,7 +110,7 @@ void copy_single_values(const Workshop& shop, SectionScratch& scratch, std::span
       if (positions.begin >= positions.end)
         std::fill_n(out + head * a, a, 0.0F);
       else
-        std::copy_n(cache.value(rows[b].slot, head / group, positions.begin), a, out + head * a);
+        cache.load_value(rows[b].slot, head / group, positions.begin, out + head * a);
   }
 }
 
