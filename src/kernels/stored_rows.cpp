@@ -118,13 +118,14 @@ bool values_are_finite(const std::byte* values, std::int64_t bytes) {
   return !kTest.failed(exponents_seen(kTest, values, bytes));
 }
 
-// Blocks of kBytes that begin with kHeader bytes of scale and minimum; quants may have any pattern.
-template <std::int64_t kBytes, std::int64_t kHeader>
+// Scale and minimum of every block; quants may have any pattern.
+template <NumberFormat kFormat>
 bool blocks_are_finite(const std::byte* block, std::int64_t bytes) {
+  constexpr BlockLayout kLayout = block_layout(kFormat);
   std::uint64_t seen = 0;
-  for (const std::byte* end = block + bytes; block < end; block += kBytes) {
+  for (const std::byte* end = block + bytes; block < end; block += kLayout.stored_bytes) {
     std::uint64_t word = 0;
-    std::memcpy(&word, block, kHeader);
+    std::memcpy(&word, block, kLayout.stored_header);
     seen |= kF16Test.of(word);
   }
   return !kF16Test.failed(seen);
@@ -137,13 +138,13 @@ bool rows_are_finite(NumberFormat format, const std::byte* stored, std::int64_t 
     case NumberFormat::bf16:
       return values_are_finite<kBf16Test>(stored, bytes);
     case NumberFormat::q8_0:
-      return blocks_are_finite<34, 2>(stored, bytes);
+      return blocks_are_finite<NumberFormat::q8_0>(stored, bytes);
     case NumberFormat::q4_0:
-      return blocks_are_finite<18, 2>(stored, bytes);
+      return blocks_are_finite<NumberFormat::q4_0>(stored, bytes);
     case NumberFormat::q4_1:
       break;
   }
-  return blocks_are_finite<20, 4>(stored, bytes);
+  return blocks_are_finite<NumberFormat::q4_1>(stored, bytes);
 }
 
 }  // namespace

@@ -172,7 +172,7 @@ void Engine::embed(std::span<const std::int32_t> tokens) {
   for (std::size_t b = 0; b < tokens.size(); ++b) {
     STAG_CHECK(tokens[b] >= 0 && tokens[b] < config_.vocab_size, tokens[b]);
     float* u = u_.data() + static_cast<std::int64_t>(b) * d;
-    dequantize_row(embedding.format, d, embedding.rows.data() + tokens[b] * embedding.row_bytes, u);
+    embedding.look_up(tokens[b], u);
     if (config_.embedding_scale != 1) scale(u, static_cast<float>(config_.embedding_scale), d);
   }
 }

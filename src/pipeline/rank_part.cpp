@@ -64,7 +64,8 @@ bool needs_embedding(const ModelConfig& config, const RankPart& part) {
 }
 
 bool keeps_embedding_rows(const ModelConfig& config, const RankPart& part) {
-  return needs_embedding(config, part);
+  const bool whole_head = head_rows(config, part).count() == config.vocab_size;
+  return needs_embedding(config, part) && !(config.tie_word_embeddings && whole_head);
 }
 
 }  // namespace stagformer::internal

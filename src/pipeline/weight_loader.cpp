@@ -10,6 +10,7 @@
 
 #include "base/check.hpp"
 #include "checkpoint/dataset_stream.hpp"
+#include "kernels/packed_row.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -96,16 +97,13 @@ class WeightLoader {
   /// verified once a replica; the others read their rows.
   void plan_embedding_and_head() {
     const RowRange all{0, config_.vocab_size}, own = head_rows(config_, part_);
-    LoadTask head{head_name(config_), part_.hosts_last(config_) ? all : own, own};
-    if (needs_embedding(config_, part_)) {
-      LoadTask table{kEmbeddingName, all, {}};
-      if (keeps_embedding_rows(config_, part_)) table.rows = take_rows();
-      if (config_.tie_word_embeddings)
-        head = {kEmbeddingName, all, own, nullptr, table.rows};
-      else
-        tasks_.push_back(table);
-    }
+    const bool embeds = needs_embedding(config_, part_), tied = config_.tie_word_embeddings;
+    LoadTask table{kEmbeddingName, all, {}};
+    LoadTask head{head_name(config_), part_.hosts_last(config_) || (tied && embeds) ? all : own, own};
+    if (keeps_embedding_rows(config_, part_)) (tied ? head : table).rows = take_rows();
     if (own.count() > 0) weights_.head = take_panels(head);
+    if (embeds && !keeps_embedding_rows(config_, part_)) weights_.embedding.panels = weights_.head;
+    if (embeds && !tied) tasks_.push_back(table);
     if (head.read.count() > 0) tasks_.push_back(head);
   }
 
@@ -113,6 +111,7 @@ class WeightLoader {
     const DatasetInfo& table = info(kEmbeddingName);
     EmbeddingWeights& embedding = weights_.embedding;
     embedding.format = table.format;
+    embedding.columns = table.columns();
     embedding.row_bytes = row_bytes_of(table);
     embedding.rows = AlignedBuffer<std::byte>(static_cast<std::size_t>(table.bytes), false);
     return embedding.rows.data();
@@ -271,6 +270,11 @@ class WeightLoader {
 };
 
 }  // namespace
+
+void EmbeddingWeights::look_up(std::int64_t token, float* out) const {
+  if (rows.size() == 0) return dequantize_packed_row(panels, token, out);
+  dequantize_row(format, columns, rows.data() + token * row_bytes, out);
+}
 
 RankWeights load_weights(const CheckpointIndex& index, const RankPart& part, TensorReader& reader,
                          const ThreadTeam& team, const LoadProgress& progress) {

@@ -16,11 +16,16 @@
 
 namespace stagformer::internal {
 
-/// The embedding table; its rows are looked up one at a time.
+/// The embedding table, [V, d]: as stored, or the head's panels where those are the same rows.
 struct EmbeddingWeights {
   NumberFormat format = NumberFormat::f32;
+  std::int64_t columns = 0;
   std::int64_t row_bytes = 0;
-  AlignedBuffer<std::byte> rows;  ///< [V, row_bytes] as stored; empty unless keeps_embedding_rows()
+  AlignedBuffer<std::byte> rows;  ///< [V, row_bytes]; empty unless keeps_embedding_rows()
+  PackedMatrix panels;            ///< used where there are no rows; memory of the arena
+
+  /// Row `token` to f32, out: [columns].
+  void look_up(std::int64_t token, float* out) const;
 };
 
 /// Everything that a rank computes with.
