@@ -33,7 +33,7 @@ nlohmann::json large_config(bool tied) {
 
 class Loading : public test::CheckpointTest {
  protected:
-  void write(NumberFormat format, bool tied, const nlohmann::json& changes = {}) {
+  void write(NumberFormat format, bool tied, const nlohmann::json& changes = nlohmann::json::object()) {
     nlohmann::json config = large_config(tied);
     config.merge_patch(changes);
     test::write_sample(path("a.h5"), config, {format});
