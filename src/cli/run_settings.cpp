@@ -36,6 +36,10 @@ void RunSettings::visit(SettingsVisitor& visitor) {
                  "The head cut over all ranks, or whole on the last one");
   visitor.choice("kernels", kernels, {"native", "blas"},
                  "Matrix products: own kernels, or OpenBLAS as a cross-check");
+  visitor.choice("activations", activations, {"int8", "f32"},
+                 "What 8- and 4-bit weights are multiplied with: int8 blocks, or f32 (slow, exact)");
+  visitor.choice("cache", cache, {"f32", "bf16"},
+                 "Number format of cached keys and values; bf16 halves memory and rounds them");
   visitor.integer("threads", threads, 1, 4096,
                   "Threads a rank (default: OMP_NUM_THREADS, else the rank's share of cores)");
   visitor.integer("replicas", replicas, 1, 1 << 20, "Copies of the model (default: from the world's size)");
@@ -65,6 +69,7 @@ EngineOptions RunSettings::engine_options() const {
   options.decode = decode == "exact" ? DecodeMode::exact : DecodeMode::recurrent;
   options.head = head == "auto" ? HeadMode::automatic : head == "sliced" ? HeadMode::sliced : HeadMode::last;
   options.chunk = chunk;
+  options.cache_format = cache == "bf16" ? CacheFormat::bf16 : CacheFormat::f32;
   for (const std::string& text : delay_section) options.delays.push_back(parse_delay(text));
   return options;
 }
