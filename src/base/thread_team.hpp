@@ -109,7 +109,7 @@ class ThreadTeam {
   }
 
  private:
-  static constexpr int kSpins = 20000;
+  static constexpr int kSpins = 4000;
 
   class Failure {
    public:
