@@ -1,6 +1,5 @@
-// Attention of one query to one run of cached positions, by pieces of 64 positions and online softmax: after
-// each piece `out` holds sum_j exp(s_j - max) v_j of all positions so far, and `total` the sum of the
-// weights.
+// Attention by pieces of 64 positions and online softmax: after each piece a query's partial holds
+// sum_j exp(s_j - max) v_j of its positions so far, and the sum of those weights.
 #include "kernels/simd_targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -10,107 +9,109 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
-#include "kernels/exp-inl.hpp"
-#include "kernels/kernels.hpp"
-#include "kernels/simd-inl.hpp"
+#include "base/check.hpp"
+#include "kernels/attention.hpp"
+#include "kernels/attention_tile-inl.hpp"
+
+#ifndef STAGFORMER_KERNELS_ATTENTION_CALL
+#define STAGFORMER_KERNELS_ATTENTION_CALL
+namespace stagformer::internal {
+/// The arguments of attend_chunk().
+struct AttentionCall {
+  const CacheSpan& cache;
+  std::int64_t head_dim;
+  float scale;
+  const float* const* queries;
+  const PositionRange* ranges;
+  std::int64_t count;
+  float* const* partials;
+};
+}  // namespace stagformer::internal
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace stagformer::internal {
 namespace HWY_NAMESPACE {
 
-inline constexpr std::int64_t kPiece = 64;
+HWY_INLINE BlockView block_at(const AttentionCall& call, std::int64_t position) {
+  const std::int64_t row = position % call.cache.capacity;
+  return {call.cache.keys + key_bytes(call.cache.format, row, call.head_dim),
+          call.cache.values + value_bytes(call.cache.format, row, call.head_dim), call.head_dim, call.scale};
+}
 
-/// The positions of one piece: offsets of their rows in the cache, and their scores, later weights.
-struct AttentionPiece {
-  std::int64_t count;
-  std::int64_t row[kPiece];  ///< in floats; beyond count the last one again
-  alignas(64) float weight[kPiece];
-};
+/// The last tile of a block, of fewer than kQueries + 1 queries.
+template <class Cache, int kQueries>
+void attend_rest(const BlockView& block, const BlockQuery* tile, int count) {
+  if (count == kQueries) return attend_tile<Cache, kQueries>(block, tile);
+  if constexpr (kQueries > 1) attend_rest<Cache, kQueries - 1>(block, tile, count);
+}
 
-HWY_INLINE void find_rows(const CacheSpan& span, std::int64_t begin, std::int64_t head_dim,
-                          AttentionPiece& piece) {
-  std::int64_t slot = begin % span.capacity;
-  for (std::int64_t i = 0; i < piece.count; ++i) {
-    piece.row[i] = slot * head_dim;
-    if (++slot == span.capacity) slot = 0;
+/// All queries to the block that begins at `position`; those that look at none of it are passed over.
+template <class Cache>
+void attend_block(const AttentionCall& call, std::int64_t position) {
+  const BlockView block = block_at(call, position);
+  BlockQuery tile[kTileQueries];
+  int filled = 0;
+  for (std::int64_t i = 0; i < call.count; ++i) {
+    const std::int64_t begin = std::max<std::int64_t>(call.ranges[i].begin - position, 0);
+    const std::int64_t end = std::min(call.ranges[i].end - position, kCacheBlock);
+    if (begin >= end) continue;
+    tile[filled++] = {call.queries[i], call.partials[i], begin, end};
+    if (filled < kTileQueries) continue;
+    attend_tile<Cache, kTileQueries>(block, tile);
+    filled = 0;
   }
-  for (std::int64_t i = piece.count; i % 4 != 0; ++i) piece.row[i] = piece.row[i - 1];
+  if (filled > 0) attend_rest<Cache, kTileQueries>(block, tile, filled);
 }
 
-/// Scores of four positions at a time: 16 partial sums each, one tree for all four.
-HWY_INLINE void score(const float* query, const float* keys, std::int64_t head_dim, float scale,
-                      AttentionPiece& piece) {
-  for (std::int64_t i = 0; i < piece.count; i += 4) {
-    V16 dot[4] = {splat(0), splat(0), splat(0), splat(0)};
-    for (std::int64_t d = 0; d < head_dim; d += 16) {
-      const V16 q = load_n(query + d, head_dim - d);
-      STAG_UNROLLED (j, 4) dot[j] = fma(q, load_n(keys + piece.row[i + j] + d, head_dim - d), dot[j]);
-    }
-    sum_lanes_of_4(dot, piece.weight + i);
+// A block of keys and values stays in the first-level cache while all queries pass by.
+void attend_chunk_lanes(const AttentionCall& call, std::int64_t begin) {
+  for (std::int64_t position = begin; position < begin + kAttentionChunk; position += kCacheBlock) {
+    if (call.cache.format == CacheFormat::f32)
+      attend_block<F32Cache>(call, position);
+    else
+      attend_block<Bf16Cache>(call, position);
   }
-  for (std::int64_t i = 0; i < piece.count; ++i) piece.weight[i] *= scale;
-  for (std::int64_t i = piece.count; i < kPiece; ++i)
-    piece.weight[i] = -std::numeric_limits<float>::infinity();
 }
 
-HWY_INLINE float largest_score(const AttentionPiece& piece) {
-  V16 most = load(piece.weight);
-  for (std::int64_t i = 16; i < kPiece; i += 16) most = larger(most, load(piece.weight + i));
-  float lane[16];
-  store(most, lane);
-  return *std::max_element(lane, lane + 16);
+/// True for the partial of a query that attended to nothing; one that met NaN has a total of NaN.
+HWY_INLINE bool is_empty(const float* partial) {
+  return partial[0] == -std::numeric_limits<float>::infinity() && partial[kPartialTotal] == 0;
 }
 
-/// Scores to weights exp(score - shift); returns their sum.
-HWY_INLINE float weigh(float shift, AttentionPiece& piece) {
-  V16 sums = splat(0);
-  for (std::int64_t i = 0; i < kPiece; i += 16) {
-    const V16 weight = exp(sub(load(piece.weight + i), splat(shift)));
-    store(weight, piece.weight + i);
-    sums = add(sums, weight);
-  }
-  return sum_lanes(sums);
-}
-
-/// out = out * factor + sum_j weight_j v_j for 16 kVectors values of the head from `d`.
+/// 16 kVectors values of the head from `d`; `most` is the largest score of all chunks.
 template <int kVectors>
-HWY_INLINE void mix(const float* values, const AttentionPiece& piece, float factor, float* out,
-                    std::int64_t count) {
-  V16 acc[kVectors];
-  STAG_UNROLLED (v, kVectors) acc[v] = mul(load_n(out + 16 * v, count - 16 * v), splat(factor));
-  for (std::int64_t i = 0; i < piece.count; ++i) {
-    const V16 weight = splat(piece.weight[i]);
-    const float* row = values + piece.row[i];
-    STAG_UNROLLED (v, kVectors) acc[v] = fma(weight, load_n(row + 16 * v, count - 16 * v), acc[v]);
+HWY_INLINE void merge_values(const float* partial, std::int64_t stride, std::int64_t chunks, float most,
+                             std::int64_t d, std::int64_t head_dim, float* out) {
+  V16 total = splat(0), acc[kVectors];
+  STAG_UNROLLED (v, kVectors) acc[v] = splat(0);
+  for (std::int64_t c = 0; c < chunks; ++c, partial += stride) {
+    if (is_empty(partial)) continue;
+    const V16 factor = exp(sub(splat(partial[0]), splat(most)));
+    total = fma(factor, load(partial + kPartialTotal), total);
+    STAG_UNROLLED (v, kVectors) acc[v] = fma(factor, load(partial + kPartialSums + d + 16 * v), acc[v]);
   }
-  STAG_UNROLLED (v, kVectors) store_n(acc[v], out + 16 * v, count - 16 * v);
+  const V16 sum = splat(sum_lanes(total));
+  STAG_UNROLLED (v, kVectors) store_n(div(acc[v], sum), out + d + 16 * v, head_dim - d - 16 * v);
 }
 
-HWY_INLINE void mix_head(const float* values, std::int64_t head_dim, const AttentionPiece& piece,
-                         float factor, float* out) {
+void merge_chunks_lanes(const float* partials, std::int64_t stride, std::int64_t chunks,
+                        std::int64_t head_dim, float* out) {
+  float most = -std::numeric_limits<float>::infinity();
+  bool empty = true;
+  for (std::int64_t c = 0; c < chunks; ++c) {
+    most = std::max(most, partials[c * stride]);
+    empty = empty && is_empty(partials + c * stride);
+  }
+  if (empty) {
+    std::fill_n(out, head_dim, 0.0f);
+    return;
+  }
   std::int64_t d = 0;
-  for (; d + 64 <= head_dim; d += 64) mix<4>(values + d, piece, factor, out + d, 64);
-  for (; d < head_dim; d += 16) mix<1>(values + d, piece, factor, out + d, head_dim - d);
-}
-
-void attend_lanes(const float* query, const CacheSpan& span, std::int64_t head_dim, float scale, float* out) {
-  std::fill_n(out, head_dim, 0.0f);
-  AttentionPiece piece;
-  float most = -std::numeric_limits<float>::infinity(), total = 0;
-  for (std::int64_t begin = span.begin; begin < span.end; begin += piece.count) {
-    piece.count = std::min(span.end, (begin / kPiece + 1) * kPiece) - begin;
-    find_rows(span, begin, head_dim, piece);
-    score(query, span.keys, head_dim, scale, piece);
-    const float new_most = std::max(most, largest_score(piece));
-    float factor[16];
-    store(exp(splat(most - new_most)), factor);  // 0 for the first piece
-    total = total * factor[0] + weigh(new_most, piece);
-    mix_head(span.values, head_dim, piece, factor[0], out);
-    most = new_most;
-  }
-  for (std::int64_t d = 0; d < head_dim; d += 16)
-    store_n(div(load_n(out + d, head_dim - d), splat(total)), out + d, head_dim - d);
+  for (; d + 64 <= head_dim; d += 64) merge_values<4>(partials, stride, chunks, most, d, head_dim, out);
+  for (; d < head_dim; d += 16) merge_values<1>(partials, stride, chunks, most, d, head_dim, out);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -120,10 +121,40 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace stagformer::internal {
 
-HWY_EXPORT(attend_lanes);
+HWY_EXPORT(attend_chunk_lanes);
+HWY_EXPORT(merge_chunks_lanes);
 
-void attend(const float* query, const CacheSpan& span, std::int64_t head_dim, float scale, float* out) {
-  HWY_DYNAMIC_DISPATCH(attend_lanes)(query, span, head_dim, scale, out);
+std::int64_t attention_partial_floats(std::int64_t head_dim) {
+  return HWY_STATIC_DISPATCH(kPartialSums) + value_stride(head_dim);
+}
+
+void attend_chunk(const CacheSpan& cache, std::int64_t head_dim, float scale, std::int64_t chunk,
+                  const float* const* queries, const PositionRange* ranges, std::int64_t count,
+                  float* const* partials) {
+  STAG_DCHECK(head_dim % 2 == 0 && cache.capacity % kCacheBlock == 0, head_dim, cache.capacity);
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::fill_n(partials[i], attention_partial_floats(head_dim), 0.0f);
+    partials[i][0] = -std::numeric_limits<float>::infinity();
+  }
+  HWY_DYNAMIC_DISPATCH(attend_chunk_lanes)
+  ({cache, head_dim, scale, queries, ranges, count, partials}, chunk * kAttentionChunk);
+}
+
+void merge_chunks(const float* partials, std::int64_t stride, std::int64_t chunks, std::int64_t head_dim,
+                  float* out) {
+  HWY_DYNAMIC_DISPATCH(merge_chunks_lanes)(partials, stride, chunks, head_dim, out);
+}
+
+void attend(const CacheSpan& cache, std::int64_t head_dim, float scale, const float* query,
+            PositionRange range, float* out) {
+  const ChunkRange chunks = chunks_of(range);
+  const std::int64_t stride = attention_partial_floats(head_dim);
+  std::vector<float> partials(static_cast<std::size_t>((chunks.last - chunks.first) * stride));
+  for (std::int64_t c = chunks.first; c < chunks.last; ++c) {
+    float* partial = partials.data() + (c - chunks.first) * stride;
+    attend_chunk(cache, head_dim, scale, c, &query, &range, 1, &partial);
+  }
+  merge_chunks(partials.data(), stride, chunks.last - chunks.first, head_dim, out);
 }
 
 }  // namespace stagformer::internal

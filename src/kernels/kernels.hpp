@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/attention.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "stagformer/config.hpp"
 
@@ -32,20 +33,6 @@ void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, fl
 /// Rotates `heads` vectors of `head_dim` in place, two halves of the head as pairs (Hugging Face Llama).
 /// cos, sin: [head_dim / 2] of the vector's position.
 void rope(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos, const float* sin);
-
-/// A run of positions in a cache that may wrap round: position j is stored at row j % capacity.
-struct CacheSpan {
-  const float* keys;      ///< [capacity][head_dim] of one key/value head
-  const float* values;    ///< same shape
-  std::int64_t capacity;  ///< rows
-  std::int64_t begin;     ///< first position attended to
-  std::int64_t end;       ///< one past the last; begin < end
-};
-
-/// Attention of one query head to one span: out = softmax(q . K^T * scale) V, out: [head_dim].
-/// Positions are taken in pieces of 64 aligned to absolute positions, merged in ascending order (online
-/// softmax).
-void attend(const float* query, const CacheSpan& span, std::int64_t head_dim, float scale, float* out);
 
 /// gate[i] = act(gate[i]) * up[i]
 void gated_activation(Activation activation, float* gate, const float* up, std::int64_t n);

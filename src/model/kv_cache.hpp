@@ -1,5 +1,5 @@
 // Keys and values of one attention block for all sequences of a batch. A cache smaller than the context wraps
-// round.
+// round. kernels/cache_layout.hpp has the places of single numbers.
 #pragma once
 
 #include <cstdint>
@@ -13,44 +13,35 @@ namespace stagformer::internal {
 class KvCache {
  public:
   KvCache() = default;
-  /// slots: sequences; heads: G; capacity: positions kept a sequence. Without keys only values are kept
-  /// (window 1).
-  KvCache(int slots, std::int64_t heads, std::int64_t capacity, std::int64_t head_dim, bool with_keys)
-      : heads_(heads),
-        capacity_(capacity),
-        head_dim_(head_dim),
-        keys_(with_keys ? static_cast<std::size_t>(slots * heads * capacity * head_dim) : 0),
-        values_(static_cast<std::size_t>(slots * heads * capacity * head_dim)) {}
+  /// slots: sequences; heads: G; positions: how many are kept a sequence, rounded up to whole blocks. Without
+  /// keys only values are kept (window 1). The memory is not touched: pages come with the first store.
+  KvCache(int slots, std::int64_t heads, std::int64_t positions, std::int64_t head_dim, bool with_keys,
+          CacheFormat format = CacheFormat::f32);
 
   /// Bytes that a cache of this shape takes.
-  static std::int64_t bytes(int slots, std::int64_t heads, std::int64_t capacity, std::int64_t head_dim,
-                            bool with_keys) {
-    return (with_keys ? 2 : 1) * slots * heads * capacity * head_dim *
-           static_cast<std::int64_t>(sizeof(float));
-  }
+  static std::int64_t bytes(int slots, std::int64_t heads, std::int64_t positions, std::int64_t head_dim,
+                            bool with_keys, CacheFormat format = CacheFormat::f32);
 
-  /// [head_dim] of one head at one position (from 0).
-  float* key(int slot, std::int64_t head, std::int64_t position) {
-    return keys_.data() + at(slot, head, position);
-  }
-  float* value(int slot, std::int64_t head, std::int64_t position) {
-    return values_.data() + at(slot, head, position);
-  }
+  /// [head_dim] of one head at one position (from 0). Different positions may be stored at the same time.
+  void store_key(int slot, std::int64_t head, std::int64_t position, const float* key);
+  void store_value(int slot, std::int64_t head, std::int64_t position, const float* value);
+  /// The value as kept, in f32.
+  void load_value(int slot, std::int64_t head, std::int64_t position, float* out) const;
 
-  /// Positions [begin, end) of one head; all of them must still be in the cache.
-  CacheSpan span(int slot, std::int64_t head, std::int64_t begin, std::int64_t end) const {
-    STAG_DCHECK(begin < end && end - begin <= capacity_, begin, end, capacity_);
-    const std::int64_t first = (slot * heads_ + head) * capacity_ * head_dim_;
-    return {keys_.data() + first, values_.data() + first, capacity_, begin, end};
+  /// What attention to one (slot, head) reads.
+  CacheSpan span(int slot, std::int64_t head) const {
+    const std::int64_t at = slot * heads_ + head;
+    return {keys_.data() ? keys_.data() + at * key_bytes_ : nullptr, values_.data() + at * value_bytes_,
+            capacity_, format_};
   }
 
  private:
-  std::int64_t at(int slot, std::int64_t head, std::int64_t position) const {
-    return ((slot * heads_ + head) * capacity_ + position % capacity_) * head_dim_;
-  }
+  std::byte* value_row(int slot, std::int64_t head, std::int64_t position);
 
   std::int64_t heads_ = 0, capacity_ = 0, head_dim_ = 0;
-  AlignedBuffer<float> keys_, values_;  // [slot][head][capacity][head_dim]
+  CacheFormat format_ = CacheFormat::f32;
+  std::int64_t key_bytes_ = 0, value_bytes_ = 0;  // of one (slot, head)
+  AlignedBuffer<std::byte> keys_, values_;        // [slot][head]
 };
 
 }  // namespace stagformer::internal

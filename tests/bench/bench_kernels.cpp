@@ -8,6 +8,7 @@
 
 #include "kernels/blas.hpp"
 #include "kernels/kernels.hpp"
+#include "model/kv_cache.hpp"
 #include "unit/kernels/kernel_data.hpp"
 
 namespace stagformer::internal {
@@ -49,15 +50,36 @@ void bench_matmul(benchmark::State& state, NumberFormat format, std::int64_t row
   state.counters["GB/s"] = benchmark::Counter(products * bytes * 1e-9, benchmark::Counter::kIsRate);
 }
 
-void bench_attend(benchmark::State& state) {
-  const std::int64_t head_dim = state.range(0), positions = state.range(1);
-  const std::vector<float> q = random_values(head_dim, 1), k = random_values(head_dim * positions, 2);
-  const std::vector<float> v = random_values(head_dim * positions, 3);
-  std::vector<float> out(static_cast<std::size_t>(head_dim));
+// Decode: a group of query heads that share the key/value head, over the caches of many heads in turn.
+void bench_attend(benchmark::State& state, CacheFormat format) {
+  const std::int64_t head_dim = 64, group = state.range(0), positions = state.range(1),
+                     heads = state.range(2);
+  KvCache cache(1, heads, positions, head_dim, true, format);
+  const std::vector<float> q = random_values(head_dim * group, 1), k = random_values(head_dim * positions, 2);
+  for (std::int64_t head = 0; head < heads; ++head)
+    for (std::int64_t j = 0; j < positions; ++j) {
+      cache.store_key(0, head, j, k.data() + j * head_dim);
+      cache.store_value(0, head, j, k.data() + j * head_dim);
+    }
+  const std::int64_t stride = attention_partial_floats(head_dim);
+  std::vector<float> partials(static_cast<std::size_t>(group * stride));
+  std::vector<const float*> queries;
+  std::vector<float*> results;
+  for (std::int64_t i = 0; i < group; ++i) {
+    queries.push_back(q.data() + i * head_dim);
+    results.push_back(partials.data() + i * stride);
+  }
+  const std::vector<PositionRange> ranges(queries.size(), {0, positions});
   for (auto _ : state)
-    attend(q.data(), {k.data(), v.data(), positions, 0, positions}, head_dim, 0.125f, out.data());
-  const double bytes = static_cast<double>(state.iterations() * positions * head_dim) * 8;
-  state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsRate);
+    for (std::int64_t head = 0; head < heads; ++head)
+      for (std::int64_t c = 0; c < chunks_of(ranges[0]).last; ++c)
+        attend_chunk(cache.span(0, head), head_dim, 0.125f, c, queries.data(), ranges.data(), group,
+                     results.data());
+  const auto passes = static_cast<double>(state.iterations());
+  const auto bytes = static_cast<double>(KvCache::bytes(1, heads, positions, head_dim, true, format));
+  const auto products = 4.0 * static_cast<double>(group * heads * positions * head_dim);
+  state.counters["GB/s"] = benchmark::Counter(passes * bytes * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["GFLOP/s"] = benchmark::Counter(passes * products * 1e-9, benchmark::Counter::kIsRate);
 }
 
 void bench_rms_norm(benchmark::State& state) {
@@ -104,11 +126,12 @@ void register_all() {
       }
     benchmark::RegisterBenchmark(("pack/" + name).c_str(), bench_pack, format);
   }
-  benchmark::RegisterBenchmark("attend", bench_attend)
-      ->Args({64, 1})
-      ->Args({64, 64})
-      ->Args({64, 2048})
-      ->Args({128, 2048});
+  for (const CacheFormat format : {CacheFormat::f32, CacheFormat::bf16}) {
+    auto* bench = benchmark::RegisterBenchmark(format == CacheFormat::f32 ? "attend/f32" : "attend/bf16",
+                                               bench_attend, format);
+    for (const int group : {1, 3, 96})  // 96: rows and heads of a prompt
+      for (const int positions : {64, 256, 4096}) bench->Args({group, positions, 3 * 16384 / positions});
+  }
   benchmark::RegisterBenchmark("rms_norm/576", bench_rms_norm);
   benchmark::RegisterBenchmark("gated_silu/1536", bench_gated);
   benchmark::RegisterBenchmark("block_sum/1024", bench_block_sum);
