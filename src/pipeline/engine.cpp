@@ -126,7 +126,7 @@ void Engine::run_sections(const Pass& pass) {
     absorb_expected(0);
   }
   team_.run(work_of(pass.rows.size()), [&](Worker& worker) { forward(worker, pass, pending); });
-  if (send_ && !recurrent) send_downstream(pass);
+  if (send_ && !recurrent) send_downstream(pass.rows.size());
   ++pass_number_;
 }
 
@@ -227,14 +227,18 @@ std::span<float> Engine::rows_of(const SectionGroup& group, std::size_t section,
 void Engine::begin_group(const SectionGroup& group, const Pass& pass) {
   for (std::size_t i = group.first; i < group.first + group.count; ++i) {
     const int s = sections_[i].index();
-    if (config_.starts_from_embedding(s)) embed(pass.tokens, rows_of(group, i, pass).data());
+    const std::span<float> u = rows_of(group, i, pass);
+    if (config_.starts_from_embedding(s))
+      embed(pass.tokens, u.data());
+    else if (latest_outputs_.data() != u.data() && i > 0)  // chained to the last of a group
+      std::ranges::copy(latest_outputs_, u.begin());
     delay(s);
   }
 }
 
 void Engine::end_group(const SectionGroup& group, const Pass& pass, PendingReadOut* pending, double begin) {
   for (std::size_t i = group.first; i < group.first + group.count; ++i) {
-    const std::span<const float> u = rows_of(group, i, pass);
+    const std::span<const float> u = latest_outputs_ = rows_of(group, i, pass);
     record(TraceSpan::Kind::section, sections_[i].index(), pass_number_, pass.rows.size(), begin);
     if (!kept_.empty()) std::ranges::copy(u, kept_[i].data());
     if (pending) contribute(sections_[i].index(), u.data(), *pending);
@@ -289,13 +293,8 @@ void Engine::contribute(int section, const float* u, PendingReadOut& pending) {
   }
 }
 
-/// The last own section's outputs: behind those of the sections that ran with it.
-void Engine::send_downstream(const Pass& pass) {
-  const std::size_t rows = pass.rows.size();
-  const SectionGroup& group = groups_.back();
-  const bool alone = !rows_are_independent(pass.rows);
-  const std::size_t stacked = alone ? 0 : group.count - 1;
-  const std::size_t bytes = rows * static_cast<std::size_t>(config_.hidden_size) * sizeof(float);
+void Engine::send_downstream(std::size_t rows) {
+  const std::size_t bytes = latest_outputs_.size_bytes();
   const double begin = now_seconds();
   std::span<std::byte> slot;
   {
@@ -303,7 +302,7 @@ void Engine::send_downstream(const Pass& pass) {
     slot = send_->acquire();
   }
   record(TraceSpan::Kind::send, sections_.back().index(), pass_number_, rows, begin);
-  std::memcpy(slot.data(), u_.data() + stacked * rows * static_cast<std::size_t>(config_.hidden_size), bytes);
+  std::memcpy(slot.data(), latest_outputs_.data(), bytes);
   send_->post(bytes);
 }
 

@@ -103,7 +103,7 @@ class Engine : private LayerHook {
   void embed(std::span<const std::int32_t> tokens, float* u);
   void delay(int section) const;
   void contribute(int section, const float* u, PendingReadOut& pending);
-  void send_downstream(const Pass& pass);
+  void send_downstream(std::size_t rows);
   PendingReadOut& new_pending(const Pass& pass);
   void record(TraceSpan::Kind kind, int section, std::int64_t pass, std::size_t rows, double begin);
 
@@ -122,7 +122,8 @@ class Engine : private LayerHook {
   std::vector<SectionGroup> groups_;
   std::int64_t stacked_rows_;  // most rows of a batch: those of a pass, or a step's of sections together
   Scratch scratch_;
-  AlignedBuffer<float> u_;  // [stacked_rows, d]
+  AlignedBuffer<float> u_;                 // [stacked_rows, d]
+  std::span<const float> latest_outputs_;  // the rows in u_ of the section that ran last
   std::vector<AlignedBuffer<float>> kept_;
   std::unique_ptr<ReceiveChannel> receive_;  // from the rank of the section before the first own one
   std::unique_ptr<SendChannel> send_;        // to the rank of the section behind the last own one
