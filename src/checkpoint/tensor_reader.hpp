@@ -15,15 +15,19 @@ class TensorReader {
   /// Opens files as they are needed; checks that each has the size and head hash the index names (else
   /// CheckpointError: this rank's file differs from rank 0's). `verify`: compare xxh3_64 of whole datasets.
   TensorReader(const CheckpointIndex& index, bool verify);
-  ~TensorReader();
+  virtual ~TensorReader();
+  TensorReader(const TensorReader&) = delete;
+  TensorReader& operator=(const TensorReader&) = delete;
 
   /// Opens and checks all files at once; throws as above.
-  void check_files();
+  virtual void check_files();
   /// Reads the whole dataset into `out` (exactly its stored bytes) and verifies its checksum if asked to.
   /// Throws CheckpointError that names file and dataset for a short read or a wrong checksum.
   void read(const std::string& name, std::span<std::byte> out);
   /// Reads rows [first, first + count) of a matrix. Not verified unless it is the whole dataset.
-  void read_rows(const std::string& name, std::int64_t first, std::int64_t count, std::span<std::byte> out);
+  /// Everything else goes through this; what is read from elsewhere than files overrides it.
+  virtual void read_rows(const std::string& name, std::int64_t first, std::int64_t count,
+                         std::span<std::byte> out);
   /// f32 vectors (norms, biases, coefficients): whole, verified, finite (else CheckpointError).
   std::vector<float> read_vector(const std::string& name);
 

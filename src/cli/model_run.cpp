@@ -31,7 +31,7 @@ std::string hexadecimal(std::uint64_t value) {
 /// Settings that may differ from rank to rank: where things are and what is printed, not what is computed.
 nlohmann::json shared_settings(const VisitSettings& visit) {
   nlohmann::json record = settings_record(visit);
-  for (const char* key : {"checkpoint", "json", "trace", "output", "prompts", "text", "per-token",
+  for (const char* key : {"checkpoint", "random", "json", "trace", "output", "prompts", "text", "per-token",
                           "log-level", "memory-limit", "threads"})
     record.erase(key);
   return record;
@@ -68,8 +68,12 @@ std::string to_text(const Bytes& bytes) {
 }  // namespace
 
 ModelRun::ModelRun(const MpiSession& session, RunSettings& settings, VisitSettings all_settings,
-                   const std::string& command)
-    : session_(session), settings_(settings), all_settings_(std::move(all_settings)), command_(command) {
+                   const std::string& command, std::unique_ptr<ModelSource> source)
+    : session_(session),
+      settings_(settings),
+      all_settings_(std::move(all_settings)),
+      command_(command),
+      source_(source ? std::move(source) : checkpoint_source(settings.checkpoint.value())) {
   world_ = session.world();
   world_->set_stall_timeout(settings.stall_timeout);
 }
@@ -106,22 +110,18 @@ void ModelRun::check_same_everywhere() {
 /// must be the same.
 void ModelRun::read_index() {
   Bytes bytes;
-  const std::string own_path = *settings_.checkpoint;
   agree(*world_, [&] {
     if (!is_root()) return;
     for (const auto& path : {settings_.json, settings_.trace})
       if (path) check_writable(*path);
-    index_ = read_checkpoint_index(own_path);
+    index_ = source_->read_index();
     const std::vector<std::byte> serialized = index_.serialize();
     bytes.assign(serialized.begin(), serialized.end());
   });
   bytes = world_->broadcast(std::move(bytes), 0);
   agree(*world_, [&] {
     index_ = CheckpointIndex::deserialize(bytes);
-    index_.path = own_path;
-    TensorReader(index_, false).check_files();
-    if (index_.tokenizer_type.empty())
-      throw CheckpointError(index_.path + ": the checkpoint holds no tokenizer");
+    source_->adopt(index_);
     tokenizer_ = make_tokenizer(index_.tokenizer_type, index_.tokenizer_model);
     if (settings_.decode == "recurrent" && !index_.config.recurrent_refusal().empty())
       throw ConfigError(index_.config.recurrent_refusal());
@@ -203,8 +203,8 @@ void ModelRun::load(EngineOptions options, bool scoring) {
   log_header();
   const double begin = now_seconds();
   agree(*world_, [&] {
-    TensorReader reader(index_, !settings_.no_verify);
-    model_ = std::make_unique<RankModel>(index_, part_, reader, *team_, load_progress());
+    const std::unique_ptr<TensorReader> reader = source_->open(index_, !settings_.no_verify);
+    model_ = std::make_unique<RankModel>(index_, part_, *reader, *team_, load_progress());
     engine_ = std::make_unique<Engine>(*replica_, grid_, *model_, options_, *team_, lookahead_,
                                        settings_.trace ? kTraceSpans : 0);
   });

@@ -11,6 +11,7 @@
 
 #include "base/thread_team.hpp"
 #include "checkpoint/index.hpp"
+#include "cli/model_source.hpp"
 #include "cli/run_settings.hpp"
 #include "cli/settings_sources.hpp"
 #include "comm/mpi_session.hpp"
@@ -37,8 +38,9 @@ struct RankFacts {
 class ModelRun {
  public:
   /// `all_settings` visits the subcommand's settings too: they are compared between ranks and recorded.
+  /// `source`: where the weights come from; by default settings.checkpoint.
   ModelRun(const MpiSession& session, RunSettings& settings, VisitSettings all_settings,
-           const std::string& command);
+           const std::string& command, std::unique_ptr<ModelSource> source = nullptr);
   ~ModelRun();
 
   /// Collective: reads the index, checks that all ranks run the same thing, makes the grid and the tokenizer.
@@ -62,6 +64,11 @@ class ModelRun {
   const EngineOptions& options() const { return options_; }
   Engine& engine() { return *engine_; }
   int lookahead() const { return lookahead_; }
+  int threads() const { return facts_.threads; }
+  const RankPart& part() const { return part_; }
+  const std::string& instruction_set() const { return instruction_set_; }
+  /// Of all ranks, known once the model is loaded.
+  const std::vector<RankFacts>& facts() const { return all_facts_; }
   /// The longest context that a sequence may have.
   std::int64_t max_context() const { return index_.config.max_position_embeddings; }
   /// Forgets the times counted so far.
@@ -83,6 +90,7 @@ class ModelRun {
   RunSettings& settings_;
   VisitSettings all_settings_;
   std::string command_;
+  std::unique_ptr<ModelSource> source_;
   std::unique_ptr<Transport> world_, replica_;
   CheckpointIndex index_;
   std::unique_ptr<Tokenizer> tokenizer_;

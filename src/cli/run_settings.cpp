@@ -30,6 +30,13 @@ void RunSettings::visit(SettingsVisitor& visitor) {
   visitor.text("checkpoint", checkpoint, "The model: an HDF5 checkpoint", true);
   visitor.choice("schedule", schedule, {"staggered", "sequential"},
                  "Sections at the same time, or one after another");
+  visitor.integer("threads", threads, 1, kMostThreads,
+                  "Threads a rank (default: OMP_NUM_THREADS, else the rank's share of cores)");
+  visitor.integer("batch", batch, 1, kMostSequences, "Most sequences at a time in a replica");
+  visit_rest(visitor);
+}
+
+void RunSettings::visit_rest(SettingsVisitor& visitor) {
   visitor.choice("decode", decode, {"exact", "recurrent"},
                  "All passes, or the last pass alone after the prompt");
   visitor.choice("head", head, {"auto", "sliced", "last"},
@@ -40,10 +47,7 @@ void RunSettings::visit(SettingsVisitor& visitor) {
                  "What 8- and 4-bit weights are multiplied with: int8 blocks, or f32 (slow, exact)");
   visitor.choice("cache", cache, {"f32", "bf16"},
                  "Number format of cached keys and values; bf16 halves memory and rounds them");
-  visitor.integer("threads", threads, 1, 4096,
-                  "Threads a rank (default: OMP_NUM_THREADS, else the rank's share of cores)");
   visitor.integer("replicas", replicas, 1, 1 << 20, "Copies of the model (default: from the world's size)");
-  visitor.integer("batch", batch, 1, 65536, "Most sequences at a time in a replica");
   visitor.integer("chunk", chunk, 1, 65536, "Prompt positions that go through a section at once");
   visitor.text("memory-limit", memory_limit,
                "Bytes a rank may take, as 8589934592 or 8G (default: its share of what is free)");

@@ -11,6 +11,8 @@
 
 namespace stagformer::internal {
 
+inline constexpr std::int64_t kMostThreads = 4096, kMostSequences = 65536;
+
 struct RunSettings {
   std::optional<std::string> checkpoint;
   std::string schedule = "staggered";
@@ -30,6 +32,8 @@ struct RunSettings {
   std::vector<std::string> delay_section;
 
   void visit(SettingsVisitor& visitor);
+  /// All but those that bench has as lists (schedule, threads, batch) or as one of two (checkpoint).
+  void visit_rest(SettingsVisitor& visitor);
   /// Checks the fields that are texts with a form of their own. Throws UsageError.
   void check() const;
 

@@ -86,9 +86,9 @@ class Usage(TestCase):
 class HelpAndVersion(TestCase):
     def test_help(self):
         text = self.succeeds(run("--help")).text
-        for word in ("generate", "eval", "inspect", "convert"):
+        for word in ("generate", "eval", "bench", "inspect", "convert"):
             self.assertIn(word, text)
-        for command, flag in {"generate": "--max-tokens", "eval": "--per-token", "inspect": "--verify",
+        for command, flag in {"generate": "--max-tokens", "eval": "--per-token", "bench": "--random", "inspect": "--verify",
                               "convert": "--split"}.items():
             text = self.succeeds(run(command, "--help")).text
             self.assertIn(flag, text)

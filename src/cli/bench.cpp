@@ -1,0 +1,128 @@
+// stagformer bench: how fast prompts and decode steps go, beside what the machine would give.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "cli/bench_output.hpp"
+#include "cli/bench_record.hpp"
+#include "cli/bench_settings.hpp"
+#include "cli/command.hpp"
+#include "cli/files.hpp"
+#include "cli/model_run.hpp"
+#include "cli/model_source.hpp"
+#include "cli/report.hpp"
+#include "cli/signals.hpp"
+#include "pipeline/agreement.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+class BenchCommand final : public Command {
+ public:
+  const char* name() const override { return "bench"; }
+  const char* summary() const override { return "Speed of prompts and decode steps, with sweeps"; }
+  void visit(SettingsVisitor& visitor) override { settings_.visit(visitor); }
+  void check() const override { settings_.check(); }
+  bool runs_a_model() const override { return true; }
+
+  ExitCode run(const MpiSession* session, const std::string& command_line) override {
+    session_ = session;
+    command_line_ = command_line;
+    output_.emplace(settings_.format);
+    const std::vector<BenchSetup> setups = settings_.setups();
+    for (const BenchSetup& setup : setups) run_setup(setup, setups);
+    return ExitCode::success;
+  }
+
+ private:
+  /// Every setup is a run of its own: its weights are loaded for its threads, and gone before the next one's.
+  void run_setup(const BenchSetup& setup, const std::vector<BenchSetup>& all) {
+    settings_.run.threads = setup.threads;
+    settings_.run.schedule = setup.schedule;
+    ModelRun run(
+        *session_, settings_.run, [this](SettingsVisitor& v) { settings_.visit(v); }, command_line_,
+        source_of(setup));
+    run.open();
+    agree_on(run.world(), "number of combinations", all.size(), std::to_string(all.size()));
+    const EngineOptions options = options_for(run);
+    const MachineSpeed machine = measure(run, options);
+    run.load(options, false);
+    const double begin = now_seconds();
+    for (const BenchPoint& point : settings_.points()) measure_point(run, point, machine);
+    if (&setup == &all.back()) finish(run, now_seconds() - begin);
+  }
+
+  std::unique_ptr<ModelSource> source_of(const BenchSetup& setup) const {
+    const auto seed = static_cast<std::uint64_t>(settings_.seed);
+    if (settings_.random)
+      return random_source(*settings_.random, setup.weights.value_or(NumberFormat::f32), seed);
+    return setup.weights ? converted_source(*settings_.run.checkpoint, *setup.weights)
+                         : checkpoint_source(*settings_.run.checkpoint);
+  }
+
+  EngineOptions options_for(ModelRun& run) const {
+    EngineOptions options = settings_.run.engine_options();
+    agree(run.world(), [&] {
+      for (const BenchPoint& point : settings_.points()) {
+        if (point.context() > run.max_context())
+          throw InputError("a prompt of " + std::to_string(point.prompt) + " tokens and " +
+                           std::to_string(point.decode) + " decode steps from depth " +
+                           std::to_string(point.depth) + " do not fit the model's context of " +
+                           std::to_string(run.max_context()));
+        options.slots = std::max(options.slots, static_cast<int>(point.batch));
+        options.context = std::max(options.context, point.context());
+      }
+    });
+    return options;
+  }
+
+  /// What a rank reads in a step decides from which cache or memory it streams. The head's place is not
+  /// decided yet: a slice is a good guess.
+  MachineSpeed measure(ModelRun& run, const EngineOptions& options) const {
+    const RankPart part =
+        rank_part(run.config(), run.grid(), run.grid().rank_in_replica(run.world().rank()), options.head);
+    const StepBytes bytes = step_bytes(run.index(), part, options, settings_.points().front());
+    return measure_machine(run.world(), bytes.weights, run.threads());
+  }
+
+  void measure_point(ModelRun& run, const BenchPoint& point, const MachineSpeed& machine) {
+    Benchmark benchmark(run.engine(), run.world(), run.replica(), run.config(), run.options(),
+                        static_cast<std::uint64_t>(settings_.seed), [] { return stop_signalled(); });
+    const BenchSamples samples = benchmark.run(point, run.replica_number() * point.batch);
+    if (samples.stopped) throw AgreedError(ExitCode::interrupted, "stopped by a signal");
+    const BenchResult result = gather_result(run, point, samples, machine);
+    print(run, [&] {
+      const nlohmann::json settings = settings_record([this](SettingsVisitor& v) { settings_.visit(v); });
+      return output_->add(
+          record_of(run, result, provenance(run.world(), command_line_, run.instruction_set()), settings));
+    });
+  }
+
+  void finish(ModelRun& run, double seconds) {
+    print(run, [&] { return output_->finish(); });
+    run.report(seconds, run.is_root() ? nlohmann::json(output_->records()) : nlohmann::json());
+  }
+
+  /// Collective: rank 0 makes and prints a text; all ranks learn if that failed.
+  template <typename MakeText>
+  static void print(ModelRun& run, const MakeText& make_text) {
+    agree(run.world(), [&] {
+      if (!run.is_root()) return;
+      const std::string text = make_text();
+      if (!text.empty()) write_stdout(text);
+    });
+  }
+
+  BenchSettings settings_;
+  const MpiSession* session_ = nullptr;
+  std::string command_line_;
+  std::optional<BenchOutput> output_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_bench_command() {
+  return std::make_unique<BenchCommand>();
+}
+
+}  // namespace stagformer::internal
