@@ -1,5 +1,5 @@
 // Products by OpenBLAS. Its order of sums follows the shape of the call, so every call has the same one: a
-// group of 4 panels (64 outputs, at a multiple of 4 panels), 16 rows of x, all columns; what a tile lacks is
+// group of 2 panels (64 outputs, at a multiple of 2 panels), 16 rows of x, all columns; what a tile lacks is
 // zero.
 #include "kernels/blas.hpp"
 
@@ -17,7 +17,7 @@
 namespace stagformer::internal {
 namespace {
 
-constexpr std::int64_t kGroupPanels = 4;
+constexpr std::int64_t kGroupPanels = 2;
 constexpr std::int64_t kTileOutputs = kGroupPanels * kPanelRows;
 constexpr std::int64_t kTileRows = 16;
 
@@ -59,7 +59,7 @@ void expand_group(const PackedMatrix& w, std::int64_t first_panel, float* out) {
 void copy_rows(const Product& a, std::int64_t row, std::int64_t rows, float* to) {
   const auto columns = static_cast<std::size_t>(a.w.columns);
   for (std::int64_t b = 0; b < rows; ++b)
-    std::memcpy(to + b * a.w.columns, a.x + (row + b) * a.x_stride, columns * sizeof(float));
+    std::memcpy(to + b * a.w.columns, a.x.values + (row + b) * a.x.stride, columns * sizeof(float));
   std::fill_n(to + rows * a.w.columns, (kTileRows - rows) * a.w.columns, 0.0f);
 }
 

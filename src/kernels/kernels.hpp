@@ -21,9 +21,36 @@ enum class MatmulKernels { native, blas };
 /// Chooses the product used by matmul() from now on; blas works on fixed tiles of dequantised panels.
 void use_matmul_kernels(MatmulKernels kernels);
 
-/// y[b][r] = sum_k x[b][k] * W[r][k], k ascending, for rows r of panels [panel_begin, panel_end), b in [0,
-/// batch). x: batch rows of `columns` f32, x_stride apart; y: row b at y + b * y_stride, indexed by the
-/// matrix's row. y must have room for whole panels (y_stride >= panels * 16).
+/// What products of block formats multiply their weights with: f32 values, or int8 quants of them.
+enum class ActivationFormat { f32, int8 };
+/// Chooses for all matmul() from now on; int8 at start. f32 multiplies dequantised weights, exactly.
+void use_activations(ActivationFormat format);
+/// Whether a product with w takes its rows quantised: a block format with int8 activations, not on BLAS.
+bool wants_quantized(const PackedMatrix& w);
+
+/// Bytes of one quantised row of `columns` values, a multiple of 64.
+std::int64_t quantized_row_bytes(std::int64_t columns);
+/// Blocks [block_begin, block_end) of 32 values of a row at x to int8; `row` is the first byte of the
+/// quantised row, and threads may share it. Each block has a scale max|x| / 127; a value that is not finite
+/// makes every output of its row NaN.
+void quantize_activations(const float* x, std::int64_t block_begin, std::int64_t block_end,
+                          std::int64_t columns, std::byte* row);
+
+/// Rows of x: row b at values + b * stride, or quantised at quantized + b * quantized_stride (bytes). Only
+/// the one that wants_quantized() says is read.
+struct Activations {
+  const float* values;
+  std::int64_t stride;
+  const std::byte* quantized;
+  std::int64_t quantized_stride;
+};
+
+/// y[b][r] = sum_k x[b][k] * W[r][k] for rows r of panels [panel_begin, panel_end), b in [0, batch); the
+/// order of the sum is that of matmul_float.cpp or matmul_int8.cpp. y: row b at y + b * y_stride, indexed by
+/// the matrix's row, with room for whole panels (y_stride >= panels * kPanelRows).
+void matmul(const PackedMatrix& w, const Activations& x, std::int64_t batch, float* y, std::int64_t y_stride,
+            std::int64_t panel_begin, std::int64_t panel_end);
+/// The same from f32 rows, which each call quantises by itself, into memory of the thread, where w wants it.
 void matmul(const PackedMatrix& w, const float* x, std::int64_t x_stride, std::int64_t batch, float* y,
             std::int64_t y_stride, std::int64_t panel_begin, std::int64_t panel_end);
 

@@ -1,19 +1,23 @@
-// Where things lie inside one packed panel of 16 output rows (r = 0..15); K = columns, blocks = K / 32.
+// Where things lie inside one packed panel of 32 output rows (r = 0..31).
 //
-//   f32    K x [16] f32: value of (k, r) at 64 k + 4 r.
-//   bf16   ceil(K / 2) x [16] u32: low half k = 2i, high half k = 2i + 1 (zero beyond an odd K), so a shift
-//   or a mask
-//          widens 16 values to f32.
-//   q8_0   blocks x [16] f16 scales, padded to 64 bytes; then blocks x [8 groups][16 rows][4 bytes]: byte j
-//   of group g
-//          is k = 32 b + 4 g + j, stored as q + 128 (unsigned, as u8 x s8 dot product instructions take it).
-//   q4_0   scales as above; then blocks x [4 groups][16 rows][4 bytes]: the low nibbles of byte j of group g
-//   are
-//          k = 32 b + 4 g + j, the high nibbles k = 32 b + 16 + 4 g + j, stored as q + 8 (0..15).
-//   q4_1   blocks x ([16] f16 scales, [16] f16 minima); then nibbles as q4_0, value = scale * nibble +
+// A panel is one sequential stream of lines of 128 bytes, [32 rows] x 4 bytes, in the order of the columns k:
+//
+//   f32    K lines: line k holds the values of column k.
+//   bf16   ceil(K / 2) lines: in line i the low half of row r's word is k = 2i, the high half k = 2i + 1
+//   (zero
+//          beyond an odd K), so a shift or a mask widens 16 values to f32.
+//   q8_0   K / 32 units: [32] f16 scales (64 bytes), then 8 lines: byte j of line g is k = 32 b + 4 g + j,
+//   stored
+//          as q + 128 (unsigned, as u8 x s8 dot product instructions take it).
+//   q4_0   K / 32 units: [32] f16 scales, then 4 lines: the low nibbles of byte j of line g are k = 32 b + 4
+//   g + j,
+//          the high nibbles k = 32 b + 16 + 4 g + j, stored as q + 8 (0..15).
+//   q4_1   K / 32 units: [32] f16 scales, [32] f16 minima, then lines as q4_0; value = scale * nibble +
 //   minimum.
 //
-// Scales stand at the head of the panel, so that every 64-byte vector of quants is aligned to a cache line.
+// Nothing is padded: a packed panel has the size of its 32 stored rows (but for the last bf16 pair). Kernels
+// read the left or the right 16 rows of a line, a "strip"; scales stand beside their quants, because a
+// product of one row runs at the speed of memory only where it reads a single ascending stream.
 #pragma once
 
 #include <cstdint>
@@ -22,27 +26,29 @@
 
 namespace stagformer::internal {
 
-inline constexpr std::int64_t kLine = 64;
-inline constexpr std::int64_t kGroupBytes = 64;  // 4 bytes of each of 16 rows
+inline constexpr std::int64_t kStripRows = 16;
+inline constexpr std::int64_t kPanelStrips = kPanelRows / kStripRows;
+inline constexpr std::int64_t kLineBytes = kPanelRows * 4;
+inline constexpr std::int64_t kStripBytes = kStripRows * 4;       ///< a strip's part of a line
+inline constexpr std::int64_t kStripScaleBytes = kStripRows * 2;  ///< and of a unit's scales
 
-/// How a block format is laid out in a panel; `q4_1` has minima beside the scales.
+/// Products of few rows ask for the packed stream this far ahead, across the borders of panels.
+inline constexpr std::int64_t kPrefetchBytes = 2048;
+
+/// How a block format is laid out in a panel; `q4_1` has minima behind the scales.
 struct BlockLayout {
-  std::int64_t scale_bytes;    ///< a block's scales and minima, all 16 rows
-  std::int64_t quant_bytes;    ///< a block's quants, all 16 rows
-  std::int64_t stored_bytes;   ///< one stored block of one row
-  std::int64_t stored_header;  ///< its scale and minimum
+  std::int64_t header_bytes;   ///< a unit's scales and minima, all 32 rows
+  std::int64_t lines;          ///< a unit's lines of quants
+  std::int64_t stored_header;  ///< scale and minimum of one stored block of one row
+  std::int64_t stored_bytes;   ///< all of that stored block
+
+  constexpr std::int64_t unit_bytes() const { return header_bytes + lines * kLineBytes; }
 };
 
-inline BlockLayout block_layout(NumberFormat format) {
-  if (format == NumberFormat::q8_0) return {32, 512, 34, 2};
-  if (format == NumberFormat::q4_0) return {32, 256, 18, 2};
-  return {64, 256, 20, 4};
-}
-
-/// First byte of the quants in a panel of a block format.
-inline std::int64_t quants_offset(NumberFormat format, std::int64_t columns) {
-  const std::int64_t bytes = block_layout(format).scale_bytes * (columns / kBlockValues);
-  return (bytes + kLine - 1) / kLine * kLine;
+constexpr BlockLayout block_layout(NumberFormat format) {
+  if (format == NumberFormat::q8_0) return {64, 8, 2, 34};
+  if (format == NumberFormat::q4_0) return {64, 4, 2, 18};
+  return {128, 4, 4, 20};
 }
 
 }  // namespace stagformer::internal

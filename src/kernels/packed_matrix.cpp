@@ -9,7 +9,7 @@
 namespace stagformer::internal {
 namespace {
 
-// Stored rows of one panel; fewer than 16 in the last one.
+// Stored rows of one panel; fewer than 32 in the last one.
 struct PanelSource {
   const std::byte* first_row;
   std::int64_t row_bytes;
@@ -18,52 +18,68 @@ struct PanelSource {
   const std::byte* row(std::int64_t r) const { return first_row + r * row_bytes; }
 };
 
-// Columns are taken in runs that keep the 16 source rows and the target in the first-level cache.
-constexpr std::int64_t kRun = 64;
+// Words of a row that are packed together: 32 rows of them and the lines they go to stay in the first-level
+// cache.
+constexpr std::int64_t kRunWords = 16;
 
-void pack_f32(const PanelSource& source, std::int64_t columns, std::byte* panel) {
-  for (std::int64_t begin = 0; begin < columns; begin += kRun)
-    for (std::int64_t r = 0; r < source.rows; ++r)
-      for (std::int64_t k = begin, end = std::min(columns, begin + kRun); k < end; ++k)
-        std::memcpy(panel + (k * kPanelRows + r) * 4, source.row(r) + k * 4, 4);
+inline void copy_word(const std::byte* from, std::byte* to, std::uint32_t flip = 0) {
+  std::uint32_t word = 0;
+  std::memcpy(&word, from, 4);
+  word ^= flip;
+  std::memcpy(to, &word, 4);
 }
 
-void pack_bf16(const PanelSource& source, std::int64_t columns, std::byte* panel) {
-  for (std::int64_t begin = 0; begin < columns; begin += kRun)
+/// f32 values or bf16 pairs: word i of row r to line i.
+void pack_words(const PanelSource& source, std::int64_t words, std::byte* panel) {
+  for (std::int64_t begin = 0; begin < words; begin += kRunWords)
     for (std::int64_t r = 0; r < source.rows; ++r)
-      for (std::int64_t k = begin, end = std::min(columns, begin + kRun); k < end; ++k)
-        std::memcpy(panel + (k / 2 * kPanelRows + r) * 4 + k % 2 * 2, source.row(r) + k * 2, 2);
+      for (std::int64_t i = begin, end = std::min(words, begin + kRunWords); i < end; ++i)
+        copy_word(source.row(r) + i * 4, panel + i * kLineBytes + r * 4);
 }
 
-// One stored block of one row: scale and minimum to the head of the panel, quants as groups of four bytes.
-void pack_block(NumberFormat format, const BlockLayout& layout, const std::byte* stored, std::int64_t row,
-                std::byte* scales, std::byte* quants) {
-  for (std::int64_t i = 0; i < layout.stored_header / 2; ++i)
-    std::memcpy(scales + (i * kPanelRows + row) * 2, stored + 2 * i, 2);
-  const std::uint32_t offset = format == NumberFormat::q8_0 ? 0x80808080u : 0;  // two's complement to q + 128
-  for (std::int64_t group = 0; group < layout.quant_bytes / kGroupBytes; ++group) {
-    std::uint32_t four = 0;
-    std::memcpy(&four, stored + layout.stored_header + group * 4, 4);
-    four ^= offset;
-    std::memcpy(quants + group * kGroupBytes + row * 4, &four, 4);
+/// The last column of an odd number of bf16 columns: the low half of the words of the last line.
+void pack_last_bf16(const PanelSource& source, std::int64_t columns, std::byte* panel) {
+  for (std::int64_t r = 0; r < source.rows; ++r)
+    std::memcpy(panel + columns / 2 * kLineBytes + r * 4, source.row(r) + (columns - 1) * 2, 2);
+}
+
+/// One stored block of every row to one unit.
+template <NumberFormat kFormat>
+void pack_unit(const PanelSource& source, std::int64_t block, std::byte* unit) {
+  constexpr BlockLayout kLayout = block_layout(kFormat);
+  constexpr std::uint32_t kFlip =
+      kFormat == NumberFormat::q8_0 ? 0x80808080u : 0;  // two's complement to q + 128
+  for (std::int64_t r = 0; r < source.rows; ++r) {
+    const std::byte* stored = source.row(r) + block * kLayout.stored_bytes;
+    for (std::int64_t i = 0; i < kLayout.stored_header / 2; ++i)
+      std::memcpy(unit + (i * kPanelRows + r) * 2, stored + 2 * i, 2);
+    for (std::int64_t line = 0; line < kLayout.lines; ++line)
+      copy_word(stored + kLayout.stored_header + line * 4,
+                unit + kLayout.header_bytes + line * kLineBytes + r * 4, kFlip);
   }
 }
 
-void pack_blocks(NumberFormat format, const PanelSource& source, std::int64_t columns, std::byte* panel) {
-  const BlockLayout layout = block_layout(format);
-  std::byte* quants = panel + quants_offset(format, columns);
+template <NumberFormat kFormat>
+void pack_units(const PanelSource& source, std::int64_t columns, std::byte* panel) {
   for (std::int64_t b = 0; b < columns / kBlockValues; ++b)
-    for (std::int64_t r = 0; r < source.rows; ++r)
-      pack_block(format, layout, source.row(r) + b * layout.stored_bytes, r, panel + b * layout.scale_bytes,
-                 quants + b * layout.quant_bytes);
+    pack_unit<kFormat>(source, b, panel + b * block_layout(kFormat).unit_bytes());
+}
+
+void pack_panel(NumberFormat format, const PanelSource& source, std::int64_t columns, std::byte* panel) {
+  if (format == NumberFormat::f32) return pack_words(source, columns, panel);
+  if (format == NumberFormat::q8_0) return pack_units<NumberFormat::q8_0>(source, columns, panel);
+  if (format == NumberFormat::q4_0) return pack_units<NumberFormat::q4_0>(source, columns, panel);
+  if (format == NumberFormat::q4_1) return pack_units<NumberFormat::q4_1>(source, columns, panel);
+  pack_words(source, columns / 2, panel);
+  if (columns % 2 != 0) pack_last_bf16(source, columns, panel);
 }
 
 }  // namespace
 
 std::int64_t packed_panel_bytes(NumberFormat format, std::int64_t columns) {
-  if (format == NumberFormat::f32) return columns * kPanelRows * 4;
-  if (format == NumberFormat::bf16) return (columns + 1) / 2 * kPanelRows * 4;
-  return quants_offset(format, columns) + columns / kBlockValues * block_layout(format).quant_bytes;
+  if (format == NumberFormat::f32) return columns * kLineBytes;
+  if (format == NumberFormat::bf16) return (columns + 1) / 2 * kLineBytes;
+  return columns / kBlockValues * block_layout(format).unit_bytes();
 }
 
 std::int64_t packed_bytes(NumberFormat format, std::int64_t rows, std::int64_t columns) {
@@ -79,13 +95,9 @@ void pack_panels(NumberFormat format, std::int64_t rows, std::int64_t columns, c
     const std::int64_t first = p * kPanelRows;
     const PanelSource source{stored + first * row_bytes, row_bytes, std::min(kPanelRows, rows - first)};
     std::byte* panel = packed + p * panel_bytes;
-    std::memset(panel, 0, static_cast<std::size_t>(panel_bytes));
-    if (format == NumberFormat::f32)
-      pack_f32(source, columns, panel);
-    else if (format == NumberFormat::bf16)
-      pack_bf16(source, columns, panel);
-    else
-      pack_blocks(format, source, columns, panel);
+    const bool whole = source.rows == kPanelRows && (format != NumberFormat::bf16 || columns % 2 == 0);
+    if (!whole) std::memset(panel, 0, static_cast<std::size_t>(panel_bytes));
+    pack_panel(format, source, columns, panel);
   }
 }
 

@@ -1,4 +1,4 @@
-// A weight matrix [rows, columns] repacked for products: panels of 16 output rows, k-major inside a panel, so
+// A weight matrix [rows, columns] repacked for products: panels of 32 output rows, k-major inside a panel, so
 // that matrix-vector and matrix-matrix products add up in the same order at full speed.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace stagformer::internal {
 
-inline constexpr std::int64_t kPanelRows = 16;
+inline constexpr std::int64_t kPanelRows = 32;
 
 /// Non-owning view. The memory is 64-byte aligned; rows beyond `rows` in the last panel are zero.
 struct PackedMatrix {

@@ -36,12 +36,18 @@ void bench_matmul(benchmark::State& state, NumberFormat format, std::int64_t row
   const std::int64_t batch = state.range(0), count = state.range(1);
   const Weights weights(format, rows, columns, count);
   const std::vector<float> x = random_values(columns * batch, 2);
-  AlignedBuffer<float> y(static_cast<std::size_t>(batch * (rows + 15)));
+  AlignedBuffer<float> y(static_cast<std::size_t>(batch * (rows + kPanelRows - 1)));
   const std::int64_t stride = weights.views[0].panels() * kPanelRows;
   use_matmul_kernels(kernels);
+  const std::int64_t row_bytes = quantized_row_bytes(columns);
+  AlignedBuffer<std::byte> quantized(static_cast<std::size_t>(batch * row_bytes));
+  if (wants_quantized(weights.views[0]))
+    for (std::int64_t b = 0; b < batch; ++b)
+      quantize_activations(x.data() + b * columns, 0, columns / kBlockValues, columns,
+                           quantized.data() + b * row_bytes);
+  const Activations inputs{x.data(), columns, quantized.data(), row_bytes};
   for (auto _ : state)
-    for (const PackedMatrix& w : weights.views)
-      matmul(w, x.data(), columns, batch, y.data(), stride, 0, w.panels());
+    for (const PackedMatrix& w : weights.views) matmul(w, inputs, batch, y.data(), stride, 0, w.panels());
   use_matmul_kernels(MatmulKernels::native);
   const auto products = static_cast<double>(state.iterations() * count);
   const auto flops = 2.0 * static_cast<double>(rows * columns * batch);

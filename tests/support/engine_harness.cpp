@@ -65,6 +65,7 @@ EngineResult run_engine(Transport& replica, const CheckpointIndex& given,
                         const std::vector<std::vector<std::int32_t>>& targets, const EngineRun& run) {
   CheckpointIndex index = given;
   if (run.prompt_memory) index.config.sections.prompt_memory = *run.prompt_memory;
+  use_activations(run.activations);  // of the whole process: all ranks of a test run the same
   const Grid grid = make_grid(replica.size(), index.config.sections.count);
   EngineOptions options;
   options.schedule = run.schedule;

@@ -9,6 +9,7 @@
 #include "checkpoint/index.hpp"
 #include "comm/local_transport.hpp"
 #include "comm/transport.hpp"
+#include "kernels/kernels.hpp"
 #include "pipeline/options.hpp"
 #include "pipeline/trace.hpp"
 #include "stagformer/config.hpp"
@@ -20,6 +21,8 @@ struct EngineRun {
   internal::Schedule schedule = internal::Schedule::staggered;
   internal::HeadMode head = internal::HeadMode::sliced;
   internal::DecodeMode decode = internal::DecodeMode::exact;
+  /// What block formats are multiplied with; f32 is what references compute.
+  internal::ActivationFormat activations = internal::ActivationFormat::f32;
   std::int64_t pass_rows = 1000;  ///< rows a pass: 1 = step by step
   std::int64_t recurrent_after = 0;
   std::optional<PromptMemory> prompt_memory;  ///< in place of the checkpoint's

@@ -15,7 +15,7 @@ class BlasMatmul : public ::testing::Test {
 
   static std::vector<float> product(const PackedMatrix& w, const float* x, std::int64_t batch,
                                     std::int64_t cut = 0) {
-    const std::int64_t stride = w.panels() * 16;
+    const std::int64_t stride = w.panels() * kPanelRows;
     std::vector<float> y(static_cast<std::size_t>(batch * stride), -1);
     matmul(w, x, w.columns, batch, y.data(), stride, 0, cut);
     matmul(w, x, w.columns, batch, y.data(), stride, cut, w.panels());
@@ -31,11 +31,13 @@ TEST_F(BlasMatmul, AgreesWithDouble) {
       const std::vector<float> x = random_values(columns * batch, 6);
       const std::vector<float> y = product(w.view, x.data(), batch);
       const ReferenceProduct reference(w.values, rows, columns, x, columns, batch);
-      EXPECT_EQ(count_wrong(reference, y, w.view.panels() * 16, rows, columns), 0) << name_of(format) << rows;
+      EXPECT_EQ(count_wrong(reference, y, w.view.panels() * kPanelRows, rows, columns), 0)
+          << name_of(format) << rows;
       std::vector<float> wrong = w.values;
       wrong[wrong.size() / 2] += 0.01f;
       const ReferenceProduct twin(wrong, rows, columns, x, columns, batch);
-      EXPECT_GT(count_wrong(twin, y, w.view.panels() * 16, rows, columns), 0) << name_of(format) << rows;
+      EXPECT_GT(count_wrong(twin, y, w.view.panels() * kPanelRows, rows, columns), 0)
+          << name_of(format) << rows;
     }
 }
 
@@ -54,7 +56,7 @@ TEST_F(BlasMatmul, EveryRowIsTheSameAlone) {
 }
 
 TEST_F(BlasMatmul, PanelCutsChangeNothing) {
-  const TestMatrix w(NumberFormat::q4_0, 150, 320, 5);  // 10 panels, groups of 4
+  const TestMatrix w(NumberFormat::q4_0, 300, 320, 5);  // 10 panels, groups of 2
   const std::vector<float> x = random_values(320 * 18, 6);
   const std::vector<float> whole = product(w.view, x.data(), 18);
   for (std::int64_t cut = 1; cut < 10; ++cut)
@@ -70,13 +72,13 @@ TEST_F(BlasMatmul, BuffersServeMatricesOfAllWidths) {
 }
 
 TEST_F(BlasMatmul, ThreadsOnTheirOwnPanels) {
-  const TestMatrix w(NumberFormat::q8_0, 320, 96, 3);
+  const TestMatrix w(NumberFormat::q8_0, 640, 96, 3);
   const std::vector<float> x = random_values(96 * 9, 4);
   const std::vector<float> together = product(w.view, x.data(), 9);
-  std::vector<float> apart(9 * 320);
+  std::vector<float> apart(9 * 640);
   std::vector<std::thread> threads;
   for (std::int64_t t = 0; t < 4; ++t)
-    threads.emplace_back([&, t] { matmul(w.view, x.data(), 96, 9, apart.data(), 320, t * 5, t * 5 + 5); });
+    threads.emplace_back([&, t] { matmul(w.view, x.data(), 96, 9, apart.data(), 640, t * 5, t * 5 + 5); });
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(same_bits(together, apart));
 }

@@ -10,8 +10,8 @@ namespace {
 
 // The documented layout, read value by value.
 float packed_value(const PackedMatrix& m, std::int64_t row, std::int64_t k) {
-  const std::byte* panel = m.data + row / 16 * packed_panel_bytes(m.format, m.columns);
-  const std::int64_t r = row % 16, block = k / 32, in_block = k % 32, blocks = m.columns / 32;
+  const std::byte* panel = m.data + row / 32 * packed_panel_bytes(m.format, m.columns);
+  const std::int64_t r = row % 32, in_block = k % 32;
   const auto half = [&](std::int64_t offset) {
     std::uint16_t bits;
     std::memcpy(&bits, panel + offset, 2);
@@ -19,28 +19,25 @@ float packed_value(const PackedMatrix& m, std::int64_t row, std::int64_t k) {
   };
   if (m.format == NumberFormat::f32) {
     float value;
-    std::memcpy(&value, panel + k * 64 + r * 4, 4);
+    std::memcpy(&value, panel + k * 128 + r * 4, 4);
     return value;
   }
-  if (m.format == NumberFormat::bf16) return float_from_bf16(half(k / 2 * 64 + r * 4 + k % 2 * 2));
-  const std::int64_t scale_bytes = m.format == NumberFormat::q4_1 ? 64 : 32;
-  const std::int64_t quants = (scale_bytes * blocks + 63) / 64 * 64;
-  const float scale = float_from_f16(half(block * scale_bytes + r * 2));
-  if (m.format == NumberFormat::q8_0) {
-    const auto byte =
-        std::to_integer<int>(panel[quants + block * 512 + in_block / 4 * 64 + r * 4 + in_block % 4]);
-    return scale * static_cast<float>(byte - 128);
-  }
-  const std::int64_t low = in_block % 16;
-  const int byte = std::to_integer<int>(panel[quants + block * 256 + low / 4 * 64 + r * 4 + low % 4]);
+  if (m.format == NumberFormat::bf16) return float_from_bf16(half(k / 2 * 128 + r * 4 + k % 2 * 2));
+  const bool minima = m.format == NumberFormat::q4_1, bytes = m.format == NumberFormat::q8_0;
+  const std::int64_t header = minima ? 128 : 64;
+  const std::int64_t unit = k / 32 * (header + (bytes ? 8 : 4) * 128);
+  const float scale = float_from_f16(half(unit + r * 2));
+  const std::int64_t place = bytes ? in_block : in_block % 16;
+  const int byte = std::to_integer<int>(panel[unit + header + place / 4 * 128 + r * 4 + place % 4]);
+  if (bytes) return scale * static_cast<float>(byte - 128);
   const int q = in_block < 16 ? byte & 15 : byte >> 4;
-  if (m.format == NumberFormat::q4_0) return scale * static_cast<float>(q - 8);
-  return scale * static_cast<float>(q) + float_from_f16(half(block * 64 + 32 + r * 2));
+  if (!minima) return scale * static_cast<float>(q - 8);
+  return scale * static_cast<float>(q) + float_from_f16(half(unit + 64 + r * 2));
 }
 
 TEST(PackedMatrix, LayoutIsAsDocumented) {
   for (const NumberFormat format : kAllFormats)
-    for (const std::int64_t rows : {1, 16, 37})
+    for (const std::int64_t rows : {1, 32, 75})
       for (const std::int64_t columns : {1, 31, 32, 96, 131}) {
         if (is_block_format(format) && columns % 32 != 0) continue;
         const TestMatrix matrix(format, rows, columns, 11);
@@ -54,32 +51,40 @@ TEST(PackedMatrix, LayoutIsAsDocumented) {
 
 TEST(PackedMatrix, RowsBeyondTheLastAreZero) {
   for (const NumberFormat format : kAllFormats) {
-    const TestMatrix matrix(format, 21, 64, 12);
-    for (std::int64_t r = 21; r < 32; ++r)
+    const TestMatrix matrix(format, 43, 64, 12);
+    for (std::int64_t r = 43; r < 64; ++r)
       for (std::int64_t k = 0; k < 64; ++k) ASSERT_EQ(packed_value(matrix.view, r, k), 0) << name_of(format);
   }
 }
 
 TEST(PackedMatrix, PanelsPackedApartAreTheSame) {
   for (const NumberFormat format : kAllFormats) {
-    const TestMatrix whole(format, 70, 96, 13);
+    const TestMatrix whole(format, 140, 96, 13);
     AlignedBuffer<std::byte> parts(whole.packed.size());
     std::memset(parts.data(), 0xee, parts.size());
     for (const auto& [begin, end] : {std::pair{3, 5}, std::pair{0, 1}, std::pair{1, 3}})
-      pack_panels(format, 70, 96, whole.stored.data(), begin, end, parts.data());
+      pack_panels(format, 140, 96, whole.stored.data(), begin, end, parts.data());
     EXPECT_EQ(std::memcmp(parts.data(), whole.packed.data(), parts.size()), 0) << name_of(format);
   }
 }
 
 TEST(PackedMatrix, Sizes) {
-  EXPECT_EQ(packed_panel_bytes(NumberFormat::f32, 3), 192);
-  EXPECT_EQ(packed_panel_bytes(NumberFormat::bf16, 3), 128);
-  EXPECT_EQ(packed_panel_bytes(NumberFormat::q8_0, 32), 64 + 512);
-  EXPECT_EQ(packed_panel_bytes(NumberFormat::q8_0, 64), 64 + 1024);
-  EXPECT_EQ(packed_panel_bytes(NumberFormat::q4_0, 96), 128 + 768);
-  EXPECT_EQ(packed_panel_bytes(NumberFormat::q4_1, 96), 192 + 768);
-  EXPECT_EQ(packed_bytes(NumberFormat::q4_0, 17, 96), 2 * (128 + 768));
-  for (const NumberFormat format : kAllFormats) EXPECT_EQ(packed_panel_bytes(format, 96) % 64, 0);
+  EXPECT_EQ(packed_panel_bytes(NumberFormat::f32, 3), 384);
+  EXPECT_EQ(packed_panel_bytes(NumberFormat::bf16, 3), 256);
+  EXPECT_EQ(packed_bytes(NumberFormat::q4_0, 33, 96), 2 * 32 * stored_row_bytes(NumberFormat::q4_0, 96));
+  for (const NumberFormat format : kAllFormats) {
+    EXPECT_EQ(packed_panel_bytes(format, 96), 32 * stored_row_bytes(format, 96)) << name_of(format);
+    EXPECT_EQ(packed_panel_bytes(format, 96) % 64, 0) << name_of(format);
+  }
+}
+
+TEST(PackedMatrix, OddBf16ColumnsLeaveTheOtherHalfZero) {
+  const TestMatrix matrix(NumberFormat::bf16, 64, 33, 14);
+  for (std::int64_t row = 0; row < 64; ++row) {
+    std::uint16_t beyond = 1;
+    std::memcpy(&beyond, matrix.packed.data() + row / 32 * 17 * 128 + 16 * 128 + row % 32 * 4 + 2, 2);
+    EXPECT_EQ(beyond, 0) << row;
+  }
 }
 
 }  // namespace

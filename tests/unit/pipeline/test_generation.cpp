@@ -6,6 +6,7 @@
 #include <map>
 
 #include "checkpoint/tensor_reader.hpp"
+#include "kernels/kernels.hpp"
 #include "support/golden_file.hpp"
 #include "support/rank_world.hpp"
 
@@ -88,6 +89,7 @@ std::vector<std::int32_t> golden_greedy(const Golden& golden, std::int64_t b) {
 }
 
 TEST(Generation, GreedyTokensAreTheReferencesForEveryModelGridAndBatch) {
+  use_activations(ActivationFormat::f32);  // what the reference computes with
   for (const std::string& name : golden_cases()) {
     const Golden golden = read_golden(name);
     if (golden.greedy.empty()) continue;
@@ -102,6 +104,7 @@ TEST(Generation, GreedyTokensAreTheReferencesForEveryModelGridAndBatch) {
       }
     }
   }
+  use_activations(ActivationFormat::int8);
 }
 
 /// Seven requests of different lengths, every other one sampled.
