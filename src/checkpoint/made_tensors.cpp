@@ -1,13 +1,10 @@
 #include "checkpoint/made_tensors.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <vector>
 
-#include "base/thread_team.hpp"
 #include "checkpoint/schema.hpp"
 #include "kernels/packed_matrix.hpp"
 
@@ -45,11 +42,11 @@ std::string kept_warning(std::int64_t kept, NumberFormat format) {
          ": their rows are no multiple of 32 values";
 }
 
-/// Rows through f32 on all of the process's usual threads.
+/// fill(r, row) gives the f32 values of row r, which are stored in the dataset's format.
 template <typename Fill>
-void make_rows(const DatasetInfo& info, std::int64_t count, std::span<std::byte> out, const Fill& fill) {
+void make_rows(const ThreadTeam& team, const DatasetInfo& info, std::int64_t count, std::span<std::byte> out,
+               const Fill& fill) {
   const std::int64_t row_bytes = info.bytes / info.rows();
-  const ThreadTeam team(omp_get_max_threads());
   team.for_ranges(count, count * info.columns(), [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(info.columns()));
     for (std::int64_t r = begin; r < end; ++r) {
@@ -129,19 +126,21 @@ void RandomTensors::read_rows(const std::string& name, std::int64_t first, std::
   const DatasetInfo& info = index_.datasets.at(name);
   if (info.shape.size() == 1) {
     const float value = vector_value(name, index_.config);
-    return make_rows(info, count, out,
+    return make_rows(team_, info, count, out,
                      [&](std::int64_t, std::vector<float>& row) { std::ranges::fill(row, value); });
   }
-  make_rows(info, count, out, [&](std::int64_t r, std::vector<float>& row) {
+  make_rows(team_, info, count, out, [&](std::int64_t r, std::vector<float>& row) {
     draw_row(mixed(info.head_hash + static_cast<std::uint64_t>(first + r)), row);
   });
 }
 
-ConvertedTensors::ConvertedTensors(CheckpointIndex stored, const CheckpointIndex& converted, bool verify)
+ConvertedTensors::ConvertedTensors(CheckpointIndex stored, const CheckpointIndex& converted, bool verify,
+                                   int threads)
     : TensorReader(converted, verify),
       stored_(std::move(stored)),
       converted_(converted),
-      reader_(stored_, verify) {}
+      reader_(stored_, verify),
+      team_(threads) {}
 
 void ConvertedTensors::read_rows(const std::string& name, std::int64_t first, std::int64_t count,
                                  std::span<std::byte> out) {
@@ -150,7 +149,7 @@ void ConvertedTensors::read_rows(const std::string& name, std::int64_t first, st
   const std::int64_t row_bytes = from.bytes / from.rows();
   std::vector<std::byte> stored(static_cast<std::size_t>(count * row_bytes));
   reader_.read_rows(name, first, count, stored);
-  make_rows(to, count, out, [&](std::int64_t r, std::vector<float>& row) {
+  make_rows(team_, to, count, out, [&](std::int64_t r, std::vector<float>& row) {
     dequantize_row(from.format, from.columns(), stored.data() + r * row_bytes, row.data());
   });
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/thread_team.hpp"
 #include "checkpoint/index.hpp"
 #include "checkpoint/tensor_reader.hpp"
 
@@ -23,19 +24,21 @@ CheckpointIndex converted_index(const CheckpointIndex& stored, NumberFormat form
 /// apart, the same index gives the same values.
 class RandomTensors final : public TensorReader {
  public:
-  explicit RandomTensors(const CheckpointIndex& index) : TensorReader(index, false), index_(index) {}
+  RandomTensors(const CheckpointIndex& index, int threads)
+      : TensorReader(index, false), index_(index), team_(threads) {}
   void check_files() override {}
   void read_rows(const std::string& name, std::int64_t first, std::int64_t count,
                  std::span<std::byte> out) override;
 
  private:
   const CheckpointIndex& index_;
+  ThreadTeam team_;
 };
 
 /// The weights of a converted_index(), which must outlive it.
 class ConvertedTensors final : public TensorReader {
  public:
-  ConvertedTensors(CheckpointIndex stored, const CheckpointIndex& converted, bool verify);
+  ConvertedTensors(CheckpointIndex stored, const CheckpointIndex& converted, bool verify, int threads);
   void check_files() override { reader_.check_files(); }
   void read_rows(const std::string& name, std::int64_t first, std::int64_t count,
                  std::span<std::byte> out) override;
@@ -44,6 +47,7 @@ class ConvertedTensors final : public TensorReader {
   CheckpointIndex stored_;
   const CheckpointIndex& converted_;
   TensorReader reader_;
+  ThreadTeam team_;
 };
 
 }  // namespace stagformer::internal

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/host_info.hpp"
 #include "cli/bench_output.hpp"
 #include "cli/bench_record.hpp"
 #include "cli/bench_settings.hpp"
@@ -45,10 +46,9 @@ class BenchCommand final : public Command {
     run.open();
     agree_on(run.world(), "number of combinations", all.size(), std::to_string(all.size()));
     const EngineOptions options = options_for(run);
-    const MachineSpeed machine = measure(run, options);
     run.load(options, false);
     const double begin = now_seconds();
-    for (const BenchPoint& point : settings_.points()) measure_point(run, point, machine);
+    for (const BenchPoint& point : settings_.points()) measure_point(run, point);
     if (&setup == &all.back()) finish(run, now_seconds() - begin);
   }
 
@@ -76,20 +76,26 @@ class BenchCommand final : public Command {
     return options;
   }
 
-  /// What a rank reads in a step decides from which cache or memory it streams. The head's place is not
-  /// decided yet: a slice is a good guess.
-  MachineSpeed measure(ModelRun& run, const EngineOptions& options) const {
-    const RankPart part =
-        rank_part(run.config(), run.grid(), run.grid().rank_in_replica(run.world().rank()), options.head);
-    const StepBytes bytes = step_bytes(run.index(), part, options, settings_.points().front());
-    return measure_machine(run.world(), bytes.weights, run.threads());
+  /// What a rank reads in a step decides from which cache or memory it streams, as far as there is room for
+  /// as much again.
+  MachineSpeed measure(ModelRun& run, const BenchPoint& point) const {
+    const StepBytes bytes = step_bytes(run.index(), run.part(), run.options(), point);
+    const RankFacts& facts = run.facts()[static_cast<std::size_t>(run.world().rank())];
+    const std::int64_t room = settings_.run.memory_limit
+                                  ? parse_bytes("memory-limit", *settings_.run.memory_limit) -
+                                        facts.weight_bytes - facts.cache_bytes
+                                  : available_memory() / (2 * std::max(1, session_->local_size()));
+    return measure_machine(run.world(), std::min(bytes.weights, room), run.threads());
   }
 
-  void measure_point(ModelRun& run, const BenchPoint& point, const MachineSpeed& machine) {
+  /// The machine is measured before and after, since others may be at work on it at either time.
+  void measure_point(ModelRun& run, const BenchPoint& point) {
     Benchmark benchmark(run.engine(), run.world(), run.replica(), run.config(), run.options(),
                         static_cast<std::uint64_t>(settings_.seed), [] { return stop_signalled(); });
+    const MachineSpeed before = measure(run, point);
     const BenchSamples samples = benchmark.run(point, run.replica_number() * point.batch);
     if (samples.stopped) throw AgreedError(ExitCode::interrupted, "stopped by a signal");
+    const MachineSpeed machine = best_of(before, measure(run, point));
     const BenchResult result = gather_result(run, point, samples, machine);
     print(run, [&] {
       const nlohmann::json settings = settings_record([this](SettingsVisitor& v) { settings_.visit(v); });

@@ -203,7 +203,7 @@ void ModelRun::load(EngineOptions options, bool scoring) {
   log_header();
   const double begin = now_seconds();
   agree(*world_, [&] {
-    const std::unique_ptr<TensorReader> reader = source_->open(index_, !settings_.no_verify);
+    const std::unique_ptr<TensorReader> reader = source_->open(index_, !settings_.no_verify, facts_.threads);
     model_ = std::make_unique<RankModel>(index_, part_, *reader, *team_, load_progress());
     engine_ = std::make_unique<Engine>(*replica_, grid_, *model_, options_, *team_, lookahead_,
                                        settings_.trace ? kTraceSpans : 0);

@@ -17,7 +17,7 @@ class CheckpointSource : public ModelSource {
     TensorReader(index, false).check_files();
     if (index.tokenizer_type.empty()) throw CheckpointError(path_ + ": the checkpoint holds no tokenizer");
   }
-  std::unique_ptr<TensorReader> open(const CheckpointIndex& index, bool verify) const override {
+  std::unique_ptr<TensorReader> open(const CheckpointIndex& index, bool verify, int) const override {
     return std::make_unique<TensorReader>(index, verify);
   }
 
@@ -34,8 +34,8 @@ class ConvertedSource final : public CheckpointSource {
     stored_ = index;
     index = converted_index(stored_, format_);
   }
-  std::unique_ptr<TensorReader> open(const CheckpointIndex& index, bool verify) const override {
-    return std::make_unique<ConvertedTensors>(stored_, index, verify);
+  std::unique_ptr<TensorReader> open(const CheckpointIndex& index, bool verify, int threads) const override {
+    return std::make_unique<ConvertedTensors>(stored_, index, verify, threads);
   }
 
  private:
@@ -57,8 +57,8 @@ class RandomSource final : public ModelSource {
     }
   }
   void adopt(CheckpointIndex& index) override { index.path = path_; }
-  std::unique_ptr<TensorReader> open(const CheckpointIndex& index, bool) const override {
-    return std::make_unique<RandomTensors>(index);
+  std::unique_ptr<TensorReader> open(const CheckpointIndex& index, bool, int threads) const override {
+    return std::make_unique<RandomTensors>(index, threads);
   }
 
  private:

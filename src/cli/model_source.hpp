@@ -18,8 +18,9 @@ class ModelSource {
   virtual CheckpointIndex read_index() const = 0;
   /// On every rank: `index` is rank 0's; makes it this rank's own, after a look at this rank's files.
   virtual void adopt(CheckpointIndex& index) = 0;
-  /// The weights of the adopted index, which must outlive them.
-  virtual std::unique_ptr<TensorReader> open(const CheckpointIndex& index, bool verify) const = 0;
+  /// The weights of the adopted index, which must outlive them. `threads` make those that are not read.
+  virtual std::unique_ptr<TensorReader> open(const CheckpointIndex& index, bool verify,
+                                             int threads) const = 0;
 };
 
 std::unique_ptr<ModelSource> checkpoint_source(const std::string& path);

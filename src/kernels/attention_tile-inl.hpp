@@ -11,6 +11,8 @@
 #define STAGFORMER_KERNELS_ATTENTION_TILE_INL
 #endif
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -24,11 +26,13 @@ HWY_BEFORE_NAMESPACE();
 namespace stagformer::internal {
 namespace HWY_NAMESPACE {
 
-// Registers: kTileQueries rows, and as many vectors of 16 lanes side by side as the rest allows.
+// Registers: kTileQueries rows, and as many vectors of 16 lanes side by side as the rest allows. Rows that
+// are widened cannot be operands in memory, so they need registers of their own.
 inline constexpr int kTileQueries = kParts <= 2 ? 6 : 2;
+template <class Rows>
 constexpr int tile_vectors(int queries) {
   if (kParts == 1) return 4;
-  return queries == 1 ? 4 : queries <= 3 ? 2 : 1;
+  return queries == 1 ? 4 : queries <= (Rows::kWidened ? 2 : 3) ? 2 : 1;
 }
 
 inline constexpr int kBlockVectors = static_cast<int>(kCacheBlock / 16);
@@ -55,6 +59,7 @@ HWY_INLINE float largest_lane(const V16& v) {
 
 struct F32Rows {
   static constexpr int kStep = 1, kVectorBytes = 64;
+  static constexpr bool kWidened = false;
   template <int kSub>
   static HWY_INLINE V16 at(const std::byte* from) {
     return load(reinterpret_cast<const float*>(from));
@@ -63,6 +68,7 @@ struct F32Rows {
 
 struct Bf16Rows {
   static constexpr int kStep = 1, kVectorBytes = 32;
+  static constexpr bool kWidened = true;
   template <int kSub>
   static HWY_INLINE V16 at(const std::byte* from) {
     return load_bf16(from);
@@ -71,6 +77,7 @@ struct Bf16Rows {
 
 struct Bf16Pairs {
   static constexpr int kStep = 2, kVectorBytes = 64;
+  static constexpr bool kWidened = true;
   template <int kSub>
   static HWY_INLINE V16 at(const std::byte* from) {
     const U16 pairs = load_words(from);
@@ -106,11 +113,21 @@ HWY_INLINE void chain_step(const float* const (&a)[kQueries], std::int64_t k, co
   }
 }
 
-/// k in [0, count), count a multiple of kStep; stored rows of b are `stride` bytes apart.
+/// A row's lines beyond the first `done` bytes, which later passes will read.
+HWY_INLINE void fetch_rest(const std::byte* row, std::int64_t done, std::int64_t row_bytes) {
+  for (std::int64_t at = std::max<std::int64_t>(done, 64); at < row_bytes; at += 64) hwy::Prefetch(row + at);
+}
+
+/// k in [0, count), count a multiple of kStep; the tile reads the 16 kVectors lanes from `vector` on. The
+/// first pass over a row fetches what others will read: the hardware sees no stream in parts of rows.
 template <class Rows, int kQueries, int kVectors>
-HWY_INLINE void chain(const float* const (&a)[kQueries], const std::byte* b, std::int64_t stride,
-                      std::int64_t count, QueryTile<kQueries, kVectors>& acc) {
+HWY_INLINE void chain(const float* const (&a)[kQueries], const std::byte* rows, std::int64_t vector,
+                      std::int64_t vectors, std::int64_t count, QueryTile<kQueries, kVectors>& acc) {
+  const std::int64_t stride = vectors * Rows::kVectorBytes;
+  const std::byte* b = rows + vector * Rows::kVectorBytes;
+  const bool fetch = vector == 0 && stride > std::max(64, kVectors * Rows::kVectorBytes);
   for (std::int64_t k = 0; k < count; k += Rows::kStep, b += stride) {
+    if (fetch) fetch_rest(b, kVectors * Rows::kVectorBytes, stride);
     chain_step<Rows, 0, kQueries, kVectors>(a, k, b, acc);
     if constexpr (Rows::kStep == 2) chain_step<Rows, 1, kQueries, kVectors>(a, k, b, acc);
   }
@@ -146,7 +163,7 @@ struct TileWeights {
 /// Raw products with the keys; vectors that no query looks at are left as they were.
 template <class Keys, int kQueries>
 HWY_NOINLINE void score_tile(const BlockView& block, const BlockQuery* tile, TileWeights<kQueries>& weights) {
-  constexpr int kVectors = tile_vectors(kQueries);
+  constexpr int kVectors = tile_vectors<Keys>(kQueries);
   const float* query[kQueries];
   std::int64_t begin = tile[0].begin, end = tile[0].end;
   for (int q = 0; q < kQueries; ++q) {
@@ -160,8 +177,7 @@ HWY_NOINLINE void score_tile(const BlockView& block, const BlockQuery* tile, Til
     STAG_UNROLLED (q, kQueries) {
       STAG_UNROLLED (i, kVectors) acc[q][i] = splat(0);
     }
-    chain<Keys, kQueries, kVectors>(query, block.keys + v * Keys::kVectorBytes,
-                                    kBlockVectors * Keys::kVectorBytes, block.head_dim, acc);
+    chain<Keys, kQueries, kVectors>(query, block.keys, v, kBlockVectors, block.head_dim, acc);
     STAG_UNROLLED (q, kQueries) {
       STAG_UNROLLED (i, kVectors) {
         store(acc[q][i], weights.at[q] + 16 * (v + i));
@@ -216,16 +232,15 @@ struct MixRows {
 
 template <class Values, int kQueries, int kVectors>
 HWY_INLINE void mix_vectors(const BlockView& block, const MixRows<kQueries>& rows, std::int64_t vector) {
-  const std::int64_t stride = value_stride(block.head_dim) / 16 * Values::kVectorBytes;
+  const std::int64_t vectors = value_stride(block.head_dim) / 16;
   QueryTile<kQueries, kVectors> acc;
   STAG_UNROLLED (q, kQueries) {
     STAG_UNROLLED (v, kVectors) {
       acc[q][v] = mul(load(rows.sums[q] + 16 * (vector + v)), splat(rows.factor[q]));
     }
   }
-  chain<Values, kQueries, kVectors>(rows.weights,
-                                    block.values + rows.begin * stride + vector * Values::kVectorBytes,
-                                    stride, rows.end - rows.begin, acc);
+  chain<Values, kQueries, kVectors>(rows.weights, block.values + rows.begin * vectors * Values::kVectorBytes,
+                                    vector, vectors, rows.end - rows.begin, acc);
   STAG_UNROLLED (q, kQueries) {
     STAG_UNROLLED (v, kVectors) {
       store(acc[q][v], rows.sums[q] + 16 * (vector + v));
@@ -235,7 +250,7 @@ HWY_INLINE void mix_vectors(const BlockView& block, const MixRows<kQueries>& row
 
 template <class Values, int kQueries>
 HWY_NOINLINE void mix(const BlockView& block, const MixRows<kQueries>& rows) {
-  constexpr int kVectors = tile_vectors(kQueries);
+  constexpr int kVectors = tile_vectors<Values>(kQueries);
   const std::int64_t vectors = value_stride(block.head_dim) / 16;
   std::int64_t v = 0;
   for (; v + kVectors <= vectors; v += kVectors) mix_vectors<Values, kQueries, kVectors>(block, rows, v);

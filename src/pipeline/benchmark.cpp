@@ -1,6 +1,7 @@
 #include "pipeline/benchmark.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.hpp"
 #include "stagformer/error.hpp"
@@ -44,6 +45,7 @@ BenchSamples Benchmark::run(const BenchPoint& point, std::int64_t first_sequence
   if (point.depth != point.prompt && !samples_.stopped) prefill(0, point.depth);
   const std::vector<std::int32_t> first = next_;
   decode(point);
+  const std::uint64_t digest = samples_.token_digest;
   samples_.step_s.clear();
   // Where nothing wraps round, decoding from the same depth again finds the same caches. A window's memory
   // does wrap round, and has forgotten what the first step needs.
@@ -52,6 +54,7 @@ BenchSamples Benchmark::run(const BenchPoint& point, std::int64_t first_sequence
     if (refill) prefill(0, point.depth);
     next_ = first;
     samples_.decode.push_back(time([&] { decode(point); }));
+    STAG_CHECK(samples_.stopped || samples_.token_digest == digest, "tokens of repetition", i);
   }
   engine_.drain();
   return std::move(samples_);
@@ -130,11 +133,10 @@ BenchSample Benchmark::time(const Work& work) {
   const std::uint64_t messages = replica_.messages_sent(), bytes = replica_.bytes_sent();
   engine_.clock().enter(Phase::other);
   engine_.clock().reset();
-  const double begin = now_seconds();
   work();
-  sample.seconds = now_seconds() - begin;
   engine_.clock().enter(Phase::other);
   sample.phases = engine_.clock().seconds();
+  sample.seconds = std::accumulate(sample.phases.begin(), sample.phases.end(), 0.0);
   sample.messages = replica_.messages_sent() - messages;
   sample.bytes = replica_.bytes_sent() - bytes;
   return sample;

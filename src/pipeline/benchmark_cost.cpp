@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "kernels/cache_layout.hpp"
+
 namespace stagformer::internal {
 namespace {
-
-constexpr std::int64_t kCacheValueBytes = sizeof(float);
 
 bool is_of_section(const std::string& name, int section) {
   return name.starts_with("sections/" + std::to_string(section) + "/");
@@ -57,7 +57,7 @@ StepBytes step_bytes(const CheckpointIndex& index, const RankPart& part, const E
       if (is_of_section(name, s) && is_read(config, name)) bytes.weights += info.bytes;
     const double positions = positions_read(config, s, middle) * static_cast<double>(point.batch);
     bytes.caches += static_cast<std::int64_t>(positions) * 2 * config.num_key_value_heads * config.head_dim *
-                    kCacheValueBytes;
+                    cache_number_bytes(CacheFormat::f32);
   }
   const DatasetInfo& head =
       index.datasets.at(config.tie_word_embeddings ? "embedding/weight" : "head/weight");

@@ -16,6 +16,9 @@ struct MachineSpeed {
   double byte_operations_per_s = 0;  ///< dot products of bytes; 0 where there is no instruction for them
 };
 
+/// The better of each figure of two measurements of the same bytes.
+MachineSpeed best_of(const MachineSpeed& a, const MachineSpeed& b);
+
 /// Collective: all ranks measure at the same time. `bytes`: this rank's weights; reads as many, in 2 MiB
 /// pages.
 MachineSpeed measure_machine(Transport& world, std::int64_t bytes, int threads);

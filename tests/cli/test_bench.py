@@ -56,7 +56,7 @@ class Bench(TestCase):
             phases = rank["step_phases_us"]
             self.assertTrue(all(value >= 0 for value in phases.values()), phases)
             # A rank's phases are all of its time, either its own work or not.
-            self.assertAlmostEqual(sum(phases.values()), rank["step_us"], delta=0.05 * rank["step_us"] + 1)
+            self.assertAlmostEqual(sum(phases.values()), rank["step_us"])
             self.assertAlmostEqual(rank["step_compute_us"] + rank["step_outside_us"], sum(phases.values()))
             self.assertGreater(rank["stream_gb_per_s"], 0)
             self.assertGreater(rank["f32_gflop_per_s"], 0)
@@ -158,6 +158,15 @@ class Bench(TestCase):
         odd = run(*self.random(hidden_size=40, head_dim=10), "--weights", "q8_0", "--format", "jsonl")
         self.assertEqual(json.loads(self.succeeds(odd).text)["weights"], "f32+q8_0")
         self.assertIn("no multiple of 32", odd.stderr)
+
+    def test_a_window_is_filled_again(self):
+        """Caches of a window wrap round: a repetition must find what the one before has overwritten. (The program compares
+        the tokens of its repetitions.)"""
+        sections = CONFIGURATION["sections"] | {"cross_attention": {"window": 5}}
+        args = [*self.random(max_position_embeddings=256, sections=sections)[:3],
+                *small(depth="8,70", chunk=2, decode_tokens=80)]
+        found = [[record["decode"]["token_digest"] for record in self.records(*args, ranks=ranks)] for ranks in (1, 2)]
+        self.assertEqual(found[0], found[1])
 
     def test_converted_weights(self):
         """Weights converted in memory are those that `convert` writes."""
