@@ -35,33 +35,6 @@ std::vector<Section> make_sections(const RankModel& model, const EngineOptions& 
   return sections;
 }
 
-/// Whether section s can do a step beside section s - 1: it reads only what that one did in earlier steps.
-bool independent_of_upstream(const ModelConfig& config, int section) {
-  return config.sections.links[static_cast<std::size_t>(section - 1)] == Link::staggered &&
-         (!config.has_memory(section) || config.sections.cross_attention.lag > 0);
-}
-
-std::vector<SectionGroup> group_sections(const RankModel& model, const EngineOptions& options) {
-  std::vector<SectionGroup> groups;
-  const RankPart& part = model.part();
-  const bool together = options.schedule == Schedule::staggered && options.delays.empty();
-  for (int s = part.first_section; s < part.first_section + part.sections; ++s) {
-    const bool joins = !groups.empty() && together && independent_of_upstream(model.config(), s) &&
-                       same_weights(model.section(s - 1), model.section(s));
-    if (joins)
-      ++groups.back().count;
-    else
-      groups.push_back({static_cast<std::size_t>(s - part.first_section), 1});
-  }
-  return groups;
-}
-
-std::int64_t largest(const std::vector<SectionGroup>& groups) {
-  std::int64_t count = 1;
-  for (const SectionGroup& group : groups) count = std::max(count, static_cast<std::int64_t>(group.count));
-  return count;
-}
-
 /// A decode step's rows: no two of one sequence, so none looks at another.
 bool rows_are_independent(std::span<const Row> rows) {
   for (std::size_t b = 1; b < rows.size(); ++b)

@@ -32,15 +32,10 @@
 #include "pipeline/pass.hpp"
 #include "pipeline/rank_model.hpp"
 #include "pipeline/read_out.hpp"
+#include "pipeline/section_groups.hpp"
 #include "pipeline/trace.hpp"
 
 namespace stagformer::internal {
-
-/// Own sections [first, first + count) with the same weights, whose steps do not need each other's: they run
-/// as one batch, so that each weight is read once for all of them.
-struct SectionGroup {
-  std::size_t first = 0, count = 1;  ///< first: from the rank's first section
-};
 
 class Engine : private LayerHook {
  public:
