@@ -14,8 +14,9 @@ struct Row {
   std::int64_t position = 0;  ///< from 0
 };
 
-/// Every row for every one of the sections, which all have the same weights: each weight is read once for all
-/// of them. Item b = s * rows.size() + r is row r in section s of the list.
+/// Every row for every one of the sections, which have the same self-attention and feed-forward weights: each
+/// is read once for all of them. Cross-attention goes section by section. Item b = s * rows.size() + r is row
+/// r in section s of the list.
 struct Batch {
   std::span<Section* const> sections;
   std::span<const Row> rows;
@@ -25,8 +26,8 @@ struct Batch {
     return *sections[static_cast<std::size_t>(item) / rows.size()];
   }
   const Row& row(std::int64_t item) const { return rows[static_cast<std::size_t>(item) % rows.size()]; }
-  /// The batch without its first `count` sections.
-  Batch without(std::size_t count) const { return {sections.subspan(count), rows}; }
+  /// The part of one section of the list: its items are those from section * rows.size() on.
+  Batch only(std::size_t section) const { return {sections.subspan(section, 1), rows}; }
 };
 
 }  // namespace stagformer::internal

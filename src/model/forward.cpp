@@ -1,5 +1,6 @@
 #include "model/forward.hpp"
 
+#include "base/check.hpp"
 #include "model/attention_block.hpp"
 #include "model/products.hpp"
 #include "model/section.hpp"
@@ -27,16 +28,9 @@ void self_attention(const ForwardContext& context, const Batch& batch, float* u,
   add_product(context, w.o, attended, n, u, u_stride);
 }
 
-/// Rows of sections without memory, which come first, have no such block.
-void cross_attention(const ForwardContext& context, Batch batch, float* u, std::int64_t u_stride,
+/// One section's rows.
+void cross_attention(const ForwardContext& context, const Batch& batch, float* u, std::int64_t u_stride,
                      std::size_t layer, int bank) {
-  std::size_t without = 0;
-  while (without < batch.sections.size() && !batch.sections[without]->weights().layers[layer].cross_attention)
-    ++without;
-  batch = batch.without(without);
-  if (batch.size() == 0) return;
-  u += static_cast<std::int64_t>(without * batch.rows.size()) * u_stride;
-
   const PhaseScope phase(context.leaders_clock(), Phase::cross_attention);
   const AttentionWeights& w = *batch.sections[0]->weights().layers[layer].cross_attention;
   const std::int64_t n = batch.size();
@@ -49,6 +43,14 @@ void cross_attention(const ForwardContext& context, Batch batch, float* u, std::
   context.worker.meet();
   const Activations attended = attend(context, batch, source, any_quantized({&w.o}));
   add_product(context, w.o, attended, n, u, u_stride);
+}
+
+void cross_attentions(const ForwardContext& context, const Batch& batch, float* u, std::int64_t u_stride,
+                      std::size_t layer, int bank) {
+  for (std::size_t s = 0; s < batch.sections.size(); ++s)
+    if (batch.sections[s]->weights().layers[layer].cross_attention)
+      cross_attention(context, batch.only(s), u + static_cast<std::int64_t>(s * batch.rows.size()) * u_stride,
+                      u_stride, layer, bank);
 }
 
 /// Every thread takes the same panels of gate and up, so that it can go on to their product by itself.
@@ -93,7 +95,7 @@ void run_layers(const ForwardContext& context, const Batch& batch, float* u, std
                 int memory_bank) {
   for (std::size_t l = 0; l < batch.sections[0]->layers(); ++l) {
     self_attention(context, batch, u, u_stride, l);
-    cross_attention(context, batch, u, u_stride, l, memory_bank);
+    cross_attentions(context, batch, u, u_stride, l, memory_bank);
     feed_forward(context, batch, u, u_stride, l);
     if (context.hook && context.worker.leads()) context.hook->between_layers();
   }
@@ -102,6 +104,7 @@ void run_layers(const ForwardContext& context, const Batch& batch, float* u, std
 void absorb_memory(const ForwardContext& context, const Batch& batch, const float* y, std::int64_t y_stride,
                    int memory_bank) {
   const PhaseScope phase(context.leaders_clock(), Phase::memory_projection);
+  STAG_DCHECK(batch.sections.size() == 1, batch.sections.size());
   const SectionWeights& weights = batch.sections[0]->weights();
   const bool values_only = batch.sections[0]->single_position();
   const std::int64_t n = batch.size();

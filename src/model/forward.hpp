@@ -13,7 +13,7 @@ void run_layers(const ForwardContext& context, const Batch& batch, float* u, std
                 int memory_bank);
 
 /// Projects upstream outputs y [batch.size(), y_stride] to every layer's cross-attention keys and values of
-/// the batch's sections. All threads have met when it returns.
+/// the batch's section (one). All threads have met when it returns.
 void absorb_memory(const ForwardContext& context, const Batch& batch, const float* y, std::int64_t y_stride,
                    int memory_bank);
 

@@ -27,10 +27,8 @@ bool same(const FeedForwardWeights& a, const FeedForwardWeights& b) {
   return same(a.gate, b.gate) && same(a.up, b.up) && same(a.down, b.down) && a.norm == b.norm;
 }
 
-/// The first section of a model has no memory; its cross-attention is then left out of the batch.
 bool same(const LayerWeights& a, const LayerWeights& b) {
-  return same(a.self_attention, b.self_attention) && same(a.feed_forward, b.feed_forward) &&
-         (!a.cross_attention || (b.cross_attention && same(*a.cross_attention, *b.cross_attention)));
+  return same(a.self_attention, b.self_attention) && same(a.feed_forward, b.feed_forward);
 }
 
 }  // namespace
@@ -70,7 +68,6 @@ std::int64_t Section::cache_bytes(const ModelConfig& config, int index, const Se
 
 bool same_weights(const SectionWeights& a, const SectionWeights& b) {
   if (a.layers.size() != b.layers.size()) return false;
-  if (!a.memory_norm.empty() && a.memory_norm != b.memory_norm) return false;
   for (std::size_t l = 0; l < a.layers.size(); ++l)
     if (!same(a.layers[l], b.layers[l])) return false;
   return true;

@@ -59,8 +59,8 @@ class Section {
   std::vector<std::vector<KvCache>> memory_caches_;  // [bank][layer]; empty caches where a layer has no block
 };
 
-/// Whether the two can go through the layers in one batch: the same matrices in memory, and norms and biases
-/// of equal value.
+/// Whether the two can go through the layers in one batch: the same matrices of self-attention and
+/// feed-forward in memory, and norms and biases of equal value.
 bool same_weights(const SectionWeights& a, const SectionWeights& b);
 
 }  // namespace stagformer::internal

@@ -227,10 +227,9 @@ void Engine::pass_memory_on(const ForwardContext& context, const SectionGroup& g
       (pass.recurrent || own_bank() == 1))
     absorb_memory(context, batch_of(last, 1, pass.rows), rows_of(group, last, pass).data(), d, own_bank());
   if (pass.recurrent) return;
-  if (group.count > 1 && sections_[last].has_memory())
-    absorb_memory(context, batch_of(group.first + 1, group.count - 1, pass.rows), u_.data(), d, 0);
-  if (last + 1 < sections_.size() && sections_[last + 1].has_memory())
-    absorb_memory(context, batch_of(last + 1, 1, pass.rows), rows_of(group, last, pass).data(), d, 0);
+  for (std::size_t i = group.first; i <= last && i + 1 < sections_.size(); ++i)
+    if (sections_[i + 1].has_memory())
+      absorb_memory(context, batch_of(i + 1, 1, pass.rows), rows_of(group, i, pass).data(), d, 0);
 }
 
 void Engine::embed(std::span<const std::int32_t> tokens, float* u) {

@@ -61,8 +61,8 @@ TEST(StepBytes, RanksShareWhatOneRankReads) {
 TEST(StepBytes, SectionsThatRunTogetherReadWhatTheyShareOnce) {
   const BenchPoint point{8, 6, 1, 8, 1};
   const CheckpointIndex shared = model(R"("count": 3, "weights": "shared")");
-  // its cross-attention is as large as self-attention; norms of memory and of the end
-  EXPECT_EQ(alone(shared, point).weights, 2 * (2 * kSelf + kFeedForward) + kV * kD * 4 + 2 * kD * 4);
+  // two sections have cross-attention, as large as self-attention; norms of two memories and of the end
+  EXPECT_EQ(alone(shared, point).weights, 2 * (3 * kSelf + kFeedForward) + kV * kD * 4 + 3 * kD * 4);
   EngineOptions options;
   options.schedule = Schedule::sequential;
   EXPECT_EQ(alone(shared, point, options).weights, alone(model(R"("count": 3)"), point).weights);
