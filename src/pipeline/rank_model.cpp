@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/check.hpp"
 #include "kernels/packed_matrix.hpp"
+#include "model/scratch.hpp"
 #include "model/section.hpp"
 
 namespace stagformer::internal {
@@ -26,13 +28,16 @@ MemoryPlan RankModel::plan(const CheckpointIndex& index, const RankPart& part, c
   const bool both_banks =
       options.decode == DecodeMode::recurrent && config.sections.prompt_memory == PromptMemory::own;
   const SectionCapacity capacity{options.slots, options.context,
-                                 std::max<std::int64_t>(options.chunk, options.slots), both_banks ? 2 : 1};
+                                 std::max<std::int64_t>(options.chunk, options.slots), both_banks ? 2 : 1,
+                                 options.cache_format};
   for (int s = part.first_section; s < part.first_section + part.sections; ++s)
     plan.caches += Section::cache_bytes(config, s, capacity);
   const std::int64_t readouts = options.score_all_rows ? capacity.rows : options.slots;
   const auto floats = static_cast<std::int64_t>(sizeof(float));
-  plan.buffers = SectionScratch::bytes(config, capacity.rows) +
-                 6 * capacity.rows * config.hidden_size * floats +
+  // Sections with the same weights do a step as one batch.
+  const std::int64_t stacked = std::max<std::int64_t>(capacity.rows, options.slots * part.sections);
+  plan.buffers = Scratch::bytes(config, stacked, options.context, options.threads) +
+                 6 * stacked * config.hidden_size * floats +
                  readouts * (part.slice.rows() + config.hidden_size * 3) * floats;
   return plan;
 }
