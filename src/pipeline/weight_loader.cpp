@@ -126,25 +126,24 @@ class WeightLoader {
   }
 
   /// A page belongs to the memory node of the thread that touches it first. Products give every thread its
-  /// range of panels: the same threads touch the same ranges here.
+  /// share of the panels: the same threads touch the same shares here.
   void place_pages() {
-    for (const LoadTask& task : tasks_) {
-      const DatasetInfo& data = info(task.name);
-      const PackedMatrix matrix{data.format, task.pack.count(), data.columns(), task.panels};
-      const std::int64_t panel = packed_panel_bytes(data.format, data.columns());
-      team_.for_ranges(matrix.panels(), matrix.rows * matrix.columns,
-                       [&](std::int64_t begin, std::int64_t end) {
-                         for (std::int64_t at = begin * panel; at < end * panel; at += kPageBytes)
-                           task.panels[at] = std::byte{0};
-                       });
-    }
+    team_.run(total_, [&](Worker& worker) {
+      for (const LoadTask& task : tasks_) {
+        const DatasetInfo& data = info(task.name);
+        const auto [begin, end] = worker.share(PackedMatrix{data.format, task.pack.count()}.panels());
+        const std::int64_t panel = packed_panel_bytes(data.format, data.columns());
+        for (std::int64_t at = begin * panel; at < end * panel; at += kPageBytes)
+          task.panels[at] = std::byte{0};
+      }
+    });
   }
 
   void run_tasks() {
     std::int64_t largest = 0;
     for (const LoadTask& task : tasks_)
       if (!task.rows) largest = std::max(largest, slice_bytes(info(task.name)));
-    team_.for_ranges(team_.size(), total_, [&](std::int64_t, std::int64_t) {
+    team_.run(total_, [&](Worker&) {
       AlignedBuffer<std::byte> room(static_cast<std::size_t>(largest), false);
       for (std::size_t i; !failed_ && (i = next_task_++) < tasks_.size();) run_task(tasks_[i], room.data());
     });

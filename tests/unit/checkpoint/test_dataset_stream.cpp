@@ -14,7 +14,7 @@ using test::has;
 
 const std::string kDown = "sections/1/layers/0/feed_forward/down/weight";  // [64, 96], f32
 
-class DatasetStream : public test::CheckpointTest {
+class StreamedDataset : public test::CheckpointTest {
  protected:
   void SetUp() override { test::write_sample(path("a.h5"), test::sample_config()); }
   std::string failure_of_streaming(std::int64_t slice_bytes) {
@@ -27,7 +27,7 @@ class DatasetStream : public test::CheckpointTest {
   }
 };
 
-TEST_F(DatasetStream, SlicesAreWholeRowsInOrder) {
+TEST_F(StreamedDataset, SlicesAreWholeRowsInOrder) {
   const CheckpointIndex index = read_checkpoint_index(path("a.h5"));
   TensorReader reader(index, true);
   for (const std::int64_t slice_bytes : {1, 96 * 4, 96 * 4 * 5 + 7, 1 << 20}) {
@@ -48,14 +48,14 @@ TEST_F(DatasetStream, SlicesAreWholeRowsInOrder) {
   }
 }
 
-TEST_F(DatasetStream, ChecksumIsOfAllSlices) {
+TEST_F(StreamedDataset, ChecksumIsOfAllSlices) {
   EXPECT_EQ(failure_of_streaming(1000), "no error");
   test::flip_bit(path("a.h5"), read_checkpoint_index(path("a.h5")).datasets.at(kDown).offset + 50 * 96 * 4);
   for (const std::int64_t slice_bytes : {1000, 1 << 20})
     EXPECT_TRUE(has(failure_of_streaming(slice_bytes), kDown + ": wrong checksum"));
 }
 
-TEST_F(DatasetStream, RowsAreCountedFromTheStart) {
+TEST_F(StreamedDataset, RowsAreCountedFromTheStart) {
   const float bad = std::numeric_limits<float>::infinity();
   std::fstream file(path("a.h5"), std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(read_checkpoint_index(path("a.h5")).datasets.at(kDown).offset + (50 * 96 + 95) * 4);
