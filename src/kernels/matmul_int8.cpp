@@ -32,7 +32,12 @@ namespace stagformer::internal {
 namespace HWY_NAMESPACE {
 
 inline constexpr bool kWide = kParts == 1;
-inline constexpr int kMaxTileRows = kWide ? 6 : 4;
+inline constexpr int kMaxTileRows = kWide ? 8 : 4;
+
+// A piece of a panel stays in the first-level cache while the next one is on its way. Where few tiles share a
+// piece, it must be short enough for the memory to keep up with them all the time.
+inline constexpr std::int64_t kPieceBytes = 24 << 10, kShortPieceBytes = 8 << 10;
+inline constexpr std::int64_t kShortBatch = 4 * kMaxTileRows;
 
 /// What the products of a format differ in.
 template <NumberFormat kFormat>
@@ -173,9 +178,9 @@ void rows_of(std::int64_t batch, Span a) {
 template <class Format>
 void panel_product(const Product& a, std::int64_t panel, const std::byte* units, std::int64_t blocks) {
   constexpr std::int64_t kUnit = Format::kLayout.unit_bytes();
-  constexpr std::int64_t kPieceBlocks = (std::int64_t{24} << 10) / kUnit;
+  const std::int64_t piece_blocks = (a.batch <= kShortBatch ? kShortPieceBytes : kPieceBytes) / kUnit;
   const bool one_tile = a.batch <= (kWide ? kMaxTileRows : 1);
-  const std::int64_t pieces = one_tile ? 1 : (blocks + kPieceBlocks - 1) / kPieceBlocks;
+  const std::int64_t pieces = one_tile ? 1 : (blocks + piece_blocks - 1) / piece_blocks;
   for (std::int64_t i = 0; i < pieces; ++i) {
     const std::int64_t begin = blocks * i / pieces, end = blocks * (i + 1) / pieces;
     Span span{units + begin * kUnit,
