@@ -58,16 +58,20 @@ class PhaseClock {
   double since_ = now_seconds();
 };
 
-/// Enters a phase for a scope and returns to the one before.
+/// Enters a phase for a scope and returns to the one before; without a clock it does nothing.
 class PhaseScope {
  public:
-  PhaseScope(PhaseClock& clock, Phase phase) : clock_(clock), before_(clock.enter(phase)) {}
-  ~PhaseScope() { clock_.enter(before_); }
+  PhaseScope(PhaseClock& clock, Phase phase) : PhaseScope(&clock, phase) {}
+  PhaseScope(PhaseClock* clock, Phase phase)
+      : clock_(clock), before_(clock ? clock->enter(phase) : Phase::other) {}
+  ~PhaseScope() {
+    if (clock_) clock_->enter(before_);
+  }
   PhaseScope(const PhaseScope&) = delete;
   PhaseScope& operator=(const PhaseScope&) = delete;
 
  private:
-  PhaseClock& clock_;
+  PhaseClock* clock_;
   Phase before_;
 };
 

@@ -152,6 +152,7 @@ void ModelRun::place() {
   use_instruction_set(level);
   instruction_set_ = instruction_set_name(level);
   use_matmul_kernels(settings_.kernels == "blas" ? MatmulKernels::blas : MatmulKernels::native);
+  use_activations(settings_.activations == "f32" ? ActivationFormat::f32 : ActivationFormat::int8);
 }
 
 /// Threads: the flag, else OMP_NUM_THREADS, else the usable cores divided by the ranks of the host that share
@@ -178,7 +179,7 @@ void ModelRun::choose_threads() {
     thread_source_ = "usable cores divided by the ranks that share them";
   }
   facts_.oversubscribed = facts_.threads * sharers > static_cast<int>(facts_.cores.size());
-  team_ = std::make_unique<ThreadTeam>(facts_.threads);
+  team_ = std::make_unique<ThreadTeam>(facts_.threads, ThreadTeam::kSerialWork, facts_.oversubscribed);
   bool any = false;
   for (const Bytes& bytes : world_->all_gather(Bytes(1, std::byte(facts_.oversubscribed))))
     any |= bytes[0] != std::byte{0};

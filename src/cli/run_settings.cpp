@@ -43,6 +43,10 @@ void RunSettings::visit_rest(SettingsVisitor& visitor) {
                  "The head cut over all ranks, or whole on the last one");
   visitor.choice("kernels", kernels, {"native", "blas"},
                  "Matrix products: own kernels, or OpenBLAS as a cross-check");
+  visitor.choice("activations", activations, {"int8", "f32"},
+                 "What 8- and 4-bit weights are multiplied with: int8 blocks, or f32 (slow, exact)");
+  visitor.choice("cache", cache, {"f32", "bf16"},
+                 "Number format of cached keys and values; bf16 halves memory and rounds them");
   visitor.integer("replicas", replicas, 1, 1 << 20, "Copies of the model (default: from the world's size)");
   visitor.integer("chunk", chunk, 1, 65536, "Prompt positions that go through a section at once");
   visitor.text("memory-limit", memory_limit,
@@ -69,6 +73,7 @@ EngineOptions RunSettings::engine_options() const {
   options.decode = decode == "exact" ? DecodeMode::exact : DecodeMode::recurrent;
   options.head = head == "auto" ? HeadMode::automatic : head == "sliced" ? HeadMode::sliced : HeadMode::last;
   options.chunk = chunk;
+  options.cache_format = cache == "bf16" ? CacheFormat::bf16 : CacheFormat::f32;
   for (const std::string& text : delay_section) options.delays.push_back(parse_delay(text));
   return options;
 }

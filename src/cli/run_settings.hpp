@@ -18,7 +18,7 @@ struct RunSettings {
   std::string schedule = "staggered";
   std::string decode = "exact";
   std::string head = "auto";
-  std::string kernels = "native";
+  std::string kernels = "native", activations = "int8", cache = "f32";
   std::optional<std::int64_t> threads;
   std::optional<std::int64_t> replicas;
   std::int64_t batch = 8;

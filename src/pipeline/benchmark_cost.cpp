@@ -1,8 +1,11 @@
 #include "pipeline/benchmark_cost.hpp"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "kernels/cache_layout.hpp"
+#include "pipeline/section_groups.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -51,13 +54,16 @@ StepBytes step_bytes(const CheckpointIndex& index, const RankPart& part, const E
   const ModelConfig& config = index.config;
   StepBytes bytes;
   const std::int64_t middle = point.depth + point.decode / 2;
+  std::set<std::pair<int, std::int64_t>> read;  // sections that run together read what they share once
   for (int s = part.first_section; s < part.first_section + part.sections; ++s) {
     if (!runs(config, options, s)) continue;
+    if (s > 0 && !step_runs_beside(config, options, s)) read.clear();
     for (const auto& [name, info] : index.datasets)
-      if (is_of_section(name, s) && is_read(config, name)) bytes.weights += info.bytes;
+      if (is_of_section(name, s) && is_read(config, name) && read.emplace(info.file, info.offset).second)
+        bytes.weights += info.bytes;
     const double positions = positions_read(config, s, middle) * static_cast<double>(point.batch);
     bytes.caches += static_cast<std::int64_t>(positions) * 2 * config.num_key_value_heads * config.head_dim *
-                    cache_number_bytes(CacheFormat::f32);
+                    cache_number_bytes(options.cache_format);
   }
   const DatasetInfo& head =
       index.datasets.at(config.tie_word_embeddings ? "embedding/weight" : "head/weight");

@@ -24,7 +24,7 @@ bool link_carries(const ModelConfig& config, const EngineOptions& options, int s
 SectionCapacity capacity_of(const ModelConfig& config, const EngineOptions& options, std::int64_t rows) {
   const bool own_memory =
       options.decode == DecodeMode::recurrent && config.sections.prompt_memory == PromptMemory::own;
-  return {options.slots, options.context, rows, own_memory ? 2 : 1};
+  return {options.slots, options.context, rows, own_memory ? 2 : 1, options.cache_format};
 }
 
 std::vector<Section> make_sections(const RankModel& model, const EngineOptions& options, std::int64_t rows) {
@@ -33,6 +33,13 @@ std::vector<Section> make_sections(const RankModel& model, const EngineOptions& 
   for (int s = part.first_section; s < part.first_section + part.sections; ++s)
     sections.emplace_back(model.config(), s, model.section(s), capacity_of(model.config(), options, rows));
   return sections;
+}
+
+/// A decode step's rows: no two of one sequence, so none looks at another.
+bool rows_are_independent(std::span<const Row> rows) {
+  for (std::size_t b = 1; b < rows.size(); ++b)
+    if (rows[b].slot == rows[b - 1].slot) return false;
+  return true;
 }
 
 }  // namespace
@@ -48,10 +55,11 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
       trace_(trace_spans),
       rope_(config_, options.context),
       row_capacity_(std::max<std::int64_t>(options.chunk, options.slots)),
-      scratch_(config_, row_capacity_),
-      shop_{config_, rope_, team, clock_, this},
       sections_(make_sections(model, options, row_capacity_)),
-      u_(static_cast<std::size_t>(row_capacity_ * config_.hidden_size)),
+      groups_(group_sections(model, options)),
+      stacked_rows_(std::max(row_capacity_, options.slots * largest(groups_))),
+      scratch_(config_, stacked_rows_, options.context, team.size()),
+      u_(static_cast<std::size_t>(stacked_rows_ * config_.hidden_size)),
       expected_(4),
       pending_(static_cast<std::size_t>(lookahead + 1)),
       read_out_(replica, grid, model, team, clock_, options.head,
@@ -73,7 +81,9 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
   }
   for (ExpectedMemory& expected : expected_) expected.rows.reserve(static_cast<std::size_t>(row_capacity_));
   if (options.keep_outputs)
-    for (int s = 0; s < part.sections; ++s) kept_.emplace_back(u_.size());
+    for (int s = 0; s < part.sections; ++s)
+      kept_.emplace_back(static_cast<std::size_t>(row_capacity_ * config_.hidden_size));
+  for (Section& section : sections_) section_of_.push_back(&section);
 }
 
 Engine::~Engine() = default;
@@ -88,11 +98,7 @@ void Engine::run_sections(const Pass& pass) {
   } else if (upstream_is_remote()) {
     absorb_expected(0);
   }
-  for (Section& section : sections_) {
-    if (recurrent && section.index() != config_.sections.count - 1) continue;
-    run_section(section, pass);
-    if (pending) contribute(section, *pending);
-  }
+  team_.run(work_of(pass.rows.size()), [&](Worker& worker) { forward(worker, pass, pending); });
   if (send_ && !recurrent) send_downstream(pass.rows.size());
   ++pass_number_;
 }
@@ -103,9 +109,7 @@ bool Engine::needs_current_upstream(const Pass& pass) const {
   const int first = sections_.front().index();
   if (config_.sections.links[static_cast<std::size_t>(first - 1)] == Link::chained) return true;
   if (options_.schedule == Schedule::sequential || config_.sections.cross_attention.lag == 0) return true;
-  for (std::size_t b = 1; b < pass.rows.size(); ++b)
-    if (pass.rows[b].slot == pass.rows[b - 1].slot) return true;
-  return false;
+  return !rows_are_independent(pass.rows);
 }
 
 void Engine::expect_memory(std::span<const Row> rows) {
@@ -139,41 +143,104 @@ void Engine::absorb_expected(std::size_t keep) {
       std::memcpy(u_.data(), message.data(), message.size());
     } else if (first.has_memory()) {
       const double projection = now_seconds();
-      first.absorb_memory(shop_, scratch_, expected.rows, y, d, 0);
+      team_.run(work_of(expected.rows.size()), [&](Worker& worker) {
+        absorb_memory(context_of(worker), batch_of(0, 1, expected.rows), y, d, 0);
+      });
       record(TraceSpan::Kind::absorb, first.index(), expected.pass, expected.rows.size(), projection);
     }
     receive_->release();
   }
 }
 
-void Engine::run_section(Section& section, const Pass& pass) {
-  const int s = section.index();
-  const std::int64_t d = config_.hidden_size;
-  const bool own_memory = options_.decode == DecodeMode::recurrent && s == config_.sections.count - 1;
-  const int own_bank = config_.sections.prompt_memory == PromptMemory::own ? 1 : 0;
-  if (config_.starts_from_embedding(s)) embed(pass.tokens);
-  const double begin = now_seconds();
-  delay(s);
-  section.run(shop_, scratch_, pass.rows, u_.data(), d, pass.recurrent ? own_bank : 0);
-  record(TraceSpan::Kind::section, s, pass_number_, pass.rows.size(), begin);
-  if (own_memory && (pass.recurrent || own_bank == 1))
-    section.absorb_memory(shop_, scratch_, pass.rows, u_.data(), d, own_bank);
-  if (!kept_.empty())
-    std::copy_n(u_.data(), u_.size(), kept_[static_cast<std::size_t>(s - sections_.front().index())].data());
-  if (pass.recurrent || s == sections_.back().index()) return;
-  Section& next = sections_[static_cast<std::size_t>(s + 1 - sections_.front().index())];
-  if (next.has_memory()) next.absorb_memory(shop_, scratch_, pass.rows, u_.data(), d, 0);
+ForwardContext Engine::context_of(Worker& worker) {
+  return {worker, config_, rope_, scratch_, clock_, this};
 }
 
-void Engine::embed(std::span<const std::int32_t> tokens) {
+Batch Engine::batch_of(std::size_t first, std::size_t count, std::span<const Row> rows) const {
+  return {std::span(section_of_).subspan(first, count), rows};
+}
+
+/// Multiply-adds between two meetings of the threads, roughly: one square product.
+std::int64_t Engine::work_of(std::size_t rows) const {
+  return static_cast<std::int64_t>(rows) * config_.hidden_size * config_.num_attention_heads *
+         config_.head_dim;
+}
+
+/// Every thread of the rank runs the own sections, in order or, where they can, together.
+void Engine::forward(Worker& worker, const Pass& pass, PendingReadOut* pending) {
+  const ForwardContext context = context_of(worker);
+  const bool step = !pass.recurrent && rows_are_independent(pass.rows);
+  for (const SectionGroup& group : groups_) {
+    if (step) {
+      run_group(context, group, pass, pending);
+      continue;
+    }
+    for (std::size_t i = group.first; i < group.first + group.count; ++i)
+      if (!pass.recurrent || sections_[i].index() == config_.sections.count - 1)
+        run_group(context, {i, 1}, pass, pending);
+  }
+}
+
+void Engine::run_group(const ForwardContext& context, const SectionGroup& group, const Pass& pass,
+                       PendingReadOut* pending) {
+  const double begin = now_seconds();
+  if (context.worker.leads()) begin_group(group, pass);
+  context.worker.meet();
+  run_layers(context, batch_of(group.first, group.count, pass.rows), u_.data(), config_.hidden_size,
+             pass.recurrent ? own_bank() : 0);
+  if (context.worker.leads()) end_group(group, pass, pending, begin);
+  pass_memory_on(context, group, pass);
+}
+
+std::span<float> Engine::rows_of(const SectionGroup& group, std::size_t section, const Pass& pass) {
+  const std::size_t values = pass.rows.size() * static_cast<std::size_t>(config_.hidden_size);
+  return u_.span().subspan((section - group.first) * values, values);
+}
+
+void Engine::begin_group(const SectionGroup& group, const Pass& pass) {
+  for (std::size_t i = group.first; i < group.first + group.count; ++i) {
+    const int s = sections_[i].index();
+    const std::span<float> u = rows_of(group, i, pass);
+    if (config_.starts_from_embedding(s))
+      embed(pass.tokens, u.data());
+    else if (latest_outputs_.data() != u.data() && i > 0)  // chained to the last of a group
+      std::ranges::copy(latest_outputs_, u.begin());
+    delay(s);
+  }
+}
+
+void Engine::end_group(const SectionGroup& group, const Pass& pass, PendingReadOut* pending, double begin) {
+  for (std::size_t i = group.first; i < group.first + group.count; ++i) {
+    const std::span<const float> u = latest_outputs_ = rows_of(group, i, pass);
+    record(TraceSpan::Kind::section, sections_[i].index(), pass_number_, pass.rows.size(), begin);
+    if (!kept_.empty()) std::ranges::copy(u, kept_[i].data());
+    if (pending) contribute(sections_[i].index(), u.data(), *pending);
+  }
+}
+
+/// What the group's sections put out becomes memory of the own sections behind them, and of the last section
+/// itself where recurrent decoding wants that.
+void Engine::pass_memory_on(const ForwardContext& context, const SectionGroup& group, const Pass& pass) {
+  const std::int64_t d = config_.hidden_size;
+  const std::size_t last = group.first + group.count - 1;
+  if (options_.decode == DecodeMode::recurrent && sections_[last].index() == config_.sections.count - 1 &&
+      (pass.recurrent || own_bank() == 1))
+    absorb_memory(context, batch_of(last, 1, pass.rows), rows_of(group, last, pass).data(), d, own_bank());
+  if (pass.recurrent) return;
+  for (std::size_t i = group.first; i <= last && i + 1 < sections_.size(); ++i)
+    if (sections_[i + 1].has_memory())
+      absorb_memory(context, batch_of(i + 1, 1, pass.rows), rows_of(group, i, pass).data(), d, 0);
+}
+
+void Engine::embed(std::span<const std::int32_t> tokens, float* u) {
   const PhaseScope phase(clock_, Phase::embedding);
   const EmbeddingWeights& embedding = model_.embedding();
   const std::int64_t d = config_.hidden_size;
-  for (std::size_t b = 0; b < tokens.size(); ++b) {
-    STAG_CHECK(tokens[b] >= 0 && tokens[b] < config_.vocab_size, tokens[b]);
-    float* u = u_.data() + static_cast<std::int64_t>(b) * d;
-    dequantize_row(embedding.format, d, embedding.rows.data() + tokens[b] * embedding.row_bytes, u);
+  for (const std::int32_t token : tokens) {
+    STAG_CHECK(token >= 0 && token < config_.vocab_size, token);
+    embedding.look_up(token, u);
     if (config_.embedding_scale != 1) scale(u, static_cast<float>(config_.embedding_scale), d);
+    u += d;
   }
 }
 
@@ -184,24 +251,22 @@ void Engine::delay(int section) const {
 
 /// Copies the section's outputs at the read-out rows, weighted for linear_combination. outputs: [own
 /// section][row][d]
-void Engine::contribute(const Section& section, PendingReadOut& pending) {
+void Engine::contribute(int section, const float* u, PendingReadOut& pending) {
   const auto d = static_cast<std::size_t>(config_.hidden_size);
   const bool combined = config_.sections.readout == Readout::linear_combination;
-  if (!combined && section.index() != config_.sections.count - 1) return;
-  const std::size_t place =
-      combined ? static_cast<std::size_t>(section.index() - sections_.front().index()) : 0;
+  if (!combined && section != config_.sections.count - 1) return;
+  const std::size_t place = combined ? static_cast<std::size_t>(section - sections_.front().index()) : 0;
   float* out = pending.outputs.data() + place * pending.readouts.size() * d;
   for (const ReadoutRow& readout : pending.readouts) {
-    std::copy_n(u_.data() + static_cast<std::size_t>(readout.row) * d, d, out);
+    std::copy_n(u + static_cast<std::size_t>(readout.row) * d, d, out);
     if (combined)
-      scale(out, model_.readout_coefficients()[static_cast<std::size_t>(section.index())],
-            config_.hidden_size);
+      scale(out, model_.readout_coefficients()[static_cast<std::size_t>(section)], config_.hidden_size);
     out += d;
   }
 }
 
 void Engine::send_downstream(std::size_t rows) {
-  const std::size_t bytes = rows * static_cast<std::size_t>(config_.hidden_size) * sizeof(float);
+  const std::size_t bytes = latest_outputs_.size_bytes();
   const double begin = now_seconds();
   std::span<std::byte> slot;
   {
@@ -209,7 +274,7 @@ void Engine::send_downstream(std::size_t rows) {
     slot = send_->acquire();
   }
   record(TraceSpan::Kind::send, sections_.back().index(), pass_number_, rows, begin);
-  std::memcpy(slot.data(), u_.data(), bytes);
+  std::memcpy(slot.data(), latest_outputs_.data(), bytes);
   send_->post(bytes);
 }
 

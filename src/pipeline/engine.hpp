@@ -25,12 +25,14 @@
 #include "base/thread_team.hpp"
 #include "comm/channel.hpp"
 #include "comm/transport.hpp"
+#include "model/forward.hpp"
 #include "model/section.hpp"
 #include "pipeline/grid.hpp"
 #include "pipeline/options.hpp"
 #include "pipeline/pass.hpp"
 #include "pipeline/rank_model.hpp"
 #include "pipeline/read_out.hpp"
+#include "pipeline/section_groups.hpp"
 #include "pipeline/trace.hpp"
 
 namespace stagformer::internal {
@@ -81,10 +83,21 @@ class Engine : private LayerHook {
   bool needs_current_upstream(const Pass& pass) const;
   void expect_memory(std::span<const Row> rows);
   void absorb_expected(std::size_t keep);
-  void run_section(Section& section, const Pass& pass);
-  void embed(std::span<const std::int32_t> tokens);
+  void forward(Worker& worker, const Pass& pass, PendingReadOut* pending);
+  void run_group(const ForwardContext& context, const SectionGroup& group, const Pass& pass,
+                 PendingReadOut* pending);
+  void begin_group(const SectionGroup& group, const Pass& pass);
+  void end_group(const SectionGroup& group, const Pass& pass, PendingReadOut* pending, double begin);
+  void pass_memory_on(const ForwardContext& context, const SectionGroup& group, const Pass& pass);
+  ForwardContext context_of(Worker& worker);
+  Batch batch_of(std::size_t first, std::size_t count, std::span<const Row> rows) const;
+  std::span<float> rows_of(const SectionGroup& group, std::size_t section, const Pass& pass);
+  std::int64_t work_of(std::size_t rows) const;
+  /// Where recurrent decoding keeps the last section's own outputs.
+  int own_bank() const { return config_.sections.prompt_memory == PromptMemory::own ? 1 : 0; }
+  void embed(std::span<const std::int32_t> tokens, float* u);
   void delay(int section) const;
-  void contribute(const Section& section, PendingReadOut& pending);
+  void contribute(int section, const float* u, PendingReadOut& pending);
   void send_downstream(std::size_t rows);
   PendingReadOut& new_pending(const Pass& pass);
   void record(TraceSpan::Kind kind, int section, std::int64_t pass, std::size_t rows, double begin);
@@ -99,10 +112,13 @@ class Engine : private LayerHook {
   Trace trace_;
   RopeTable rope_;
   std::int64_t row_capacity_;
-  SectionScratch scratch_;
-  Workshop shop_;
   std::vector<Section> sections_;
-  AlignedBuffer<float> u_;  // [row_capacity, d]
+  std::vector<Section*> section_of_;  // the same, as batches take them
+  std::vector<SectionGroup> groups_;
+  std::int64_t stacked_rows_;  // most rows of a batch: those of a pass, or a step's of sections together
+  Scratch scratch_;
+  AlignedBuffer<float> u_;                 // [stacked_rows, d]
+  std::span<const float> latest_outputs_;  // the rows in u_ of the section that ran last
   std::vector<AlignedBuffer<float>> kept_;
   std::unique_ptr<ReceiveChannel> receive_;  // from the rank of the section before the first own one
   std::unique_ptr<SendChannel> send_;        // to the rank of the section behind the last own one

@@ -10,6 +10,7 @@
 #include "base/phase_clock.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/packed_matrix.hpp"
+#include "model/scratch.hpp"
 #include "pipeline/tags.hpp"
 
 namespace stagformer::internal {
@@ -64,14 +65,16 @@ double measure_head_s(NumberFormat format, std::int64_t vocab_size, std::int64_t
   const std::int64_t all_panels = (vocab_size + kPanelRows - 1) / kPanelRows;
   const std::int64_t panels = std::clamp<std::int64_t>((std::int64_t{8} << 20) / panel, 1, all_panels);
   const AlignedBuffer<std::byte> weights(static_cast<std::size_t>(panels * panel));
-  const std::vector<float> x(static_cast<std::size_t>(hidden_size), 0.5F);
+  Operand x(1, hidden_size);
+  std::fill_n(x.values(0), hidden_size, 0.5F);
   std::vector<float> y(static_cast<std::size_t>(panels * kPanelRows));
   const PackedMatrix matrix{format, panels * kPanelRows, hidden_size, weights.data()};
+  if (wants_quantized(matrix)) x.quantize(0);
   std::vector<double> times;
   for (int i = 0; i < 7; ++i) {
     const double begin = now_seconds();
     team.for_ranges(panels, matrix.rows * hidden_size, [&](std::int64_t first, std::int64_t end) {
-      matmul(matrix, x.data(), hidden_size, 1, y.data(), panels * kPanelRows, first, end);
+      matmul(matrix, x.view(), 1, y.data(), panels * kPanelRows, first, end);
     });
     times.push_back(now_seconds() - begin);
   }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/attention.hpp"
+
 namespace stagformer::internal {
 
 enum class Schedule { staggered, sequential };
@@ -23,9 +25,10 @@ struct EngineOptions {
   DecodeMode decode = DecodeMode::exact;
   HeadMode head = HeadMode::automatic;
   int threads = 1;
-  int slots = 1;                ///< sequences at a time
-  std::int64_t context = 0;     ///< positions a sequence, prompt and generated tokens
-  std::int64_t chunk = 64;      ///< most rows of one pass (prompt positions a chunk)
+  int slots = 1;             ///< sequences at a time
+  std::int64_t context = 0;  ///< positions a sequence, prompt and generated tokens
+  std::int64_t chunk = 64;   ///< most rows of one pass (prompt positions a chunk)
+  CacheFormat cache_format = CacheFormat::f32;
   bool score_all_rows = false;  ///< room for a read-out of every row of a chunk (evaluation)
   bool keep_outputs = false;    ///< keep the sections' outputs of the last pass for inspection
   std::vector<SectionDelay> delays;

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "model/section.hpp"
+#include "model/batch.hpp"
 #include "text/sampling.hpp"
 
 namespace stagformer::internal {

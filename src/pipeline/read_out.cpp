@@ -12,7 +12,7 @@ namespace {
 
 std::int64_t logits_stride_of(const RankPart& part) {
   const std::int64_t rows = part.any_head ? part.slice.rows() : 0;
-  return (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
+  return whole_panels(rows);
 }
 
 /// A row's part of a message: the target's logit (from the rank that holds it), then the sampler's record.
@@ -40,6 +40,7 @@ ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model,
       row_capacity_(rows),
       logits_stride_(logits_stride_of(model.part())),
       z_(last_ ? static_cast<std::size_t>(rows * model.config().hidden_size) : 0),
+      z_operand_(model.part().any_head ? rows : 0, model.config().hidden_size),
       logits_(static_cast<std::size_t>(rows * logits_stride_)),
       results_(static_cast<std::size_t>(rows)),
       own_outputs_(static_cast<std::size_t>(model.part().sections)),
@@ -114,10 +115,18 @@ const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::
 void ReadOut::compute_logits(std::size_t rows, const float* z) {
   const PhaseScope phase(clock_, Phase::head);
   const PackedMatrix& head = model_.head();
-  const std::int64_t work = head.rows * head.columns * static_cast<std::int64_t>(rows);
-  team_.for_ranges(head.panels(), work, [&](std::int64_t begin, std::int64_t end) {
-    matmul(head, z, config_.hidden_size, static_cast<std::int64_t>(rows), logits_.data(), logits_stride_,
-           begin, end);
+  const auto n = static_cast<std::int64_t>(rows);
+  Activations x = z_operand_.view();
+  x.values = z;
+  x.stride = config_.hidden_size;
+  team_.run(head.rows * head.columns * n, [&](Worker& worker) {
+    if (wants_quantized(head)) {
+      const auto [begin, end] = worker.share(n);
+      for (std::int64_t b = begin; b < end; ++b) z_operand_.quantize_from(z + b * config_.hidden_size, b);
+      worker.meet();
+    }
+    const auto [begin, end] = worker.share(head.panels());
+    if (begin < end) matmul(head, x, n, logits_.data(), logits_stride_, begin, end);
   });
 }
 

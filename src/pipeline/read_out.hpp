@@ -14,6 +14,7 @@
 #include "comm/collective.hpp"
 #include "comm/transport.hpp"
 #include "comm/tree_sum.hpp"
+#include "model/scratch.hpp"
 #include "pipeline/grid.hpp"
 #include "pipeline/options.hpp"
 #include "pipeline/pass.hpp"
@@ -82,6 +83,7 @@ class ReadOut {
   std::int64_t row_capacity_;
   std::int64_t logits_stride_;
   AlignedBuffer<float> z_;              // [rows, d] on the last rank
+  Operand z_operand_;                   // the same quantised, where the head takes it so
   AlignedBuffer<float> logits_;         // [rows, logits_stride], this rank's slice of the vocabulary
   std::vector<std::byte> own_records_;  // a lone rank's, or the last rank's under --head last
   std::vector<ReadoutResult> results_;

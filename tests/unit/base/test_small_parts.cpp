@@ -5,7 +5,6 @@
 #include "base/phase_clock.hpp"
 #include "base/settings.hpp"
 #include "base/text_table.hpp"
-#include "base/thread_team.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -69,17 +68,6 @@ TEST(PhaseClock, CountsTheRunningPhaseAlone) {
   EXPECT_EQ(seconds[static_cast<std::size_t>(Phase::feed_forward)], 0);
   clock.reset();
   EXPECT_EQ(clock.seconds()[static_cast<std::size_t>(Phase::sampling)], 0);
-}
-
-TEST(ThreadTeam, CoversEveryPieceOnceAndPassesAnExceptionOn) {
-  const ThreadTeam team(3, 0);
-  std::vector<int> seen(100);
-  team.for_ranges(100, 100, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
-  });
-  EXPECT_EQ(seen, std::vector<int>(100, 1));
-  EXPECT_THROW(team.for_ranges(10, 10, [](std::int64_t, std::int64_t) { throw InputError("x"); }),
-               InputError);
 }
 
 }  // namespace

@@ -58,10 +58,14 @@ TEST(StepBytes, RanksShareWhatOneRankReads) {
     }
 }
 
-TEST(StepBytes, SharedWeightsAreReadOnceASection) {
+TEST(StepBytes, SectionsThatRunTogetherReadWhatTheyShareOnce) {
   const BenchPoint point{8, 6, 1, 8, 1};
-  EXPECT_EQ(alone(model(R"("count": 3, "weights": "shared")"), point).weights,
-            alone(model(R"("count": 3)"), point).weights);
+  const CheckpointIndex shared = model(R"("count": 3, "weights": "shared")");
+  // two sections have cross-attention, as large as self-attention; norms of two memories and of the end
+  EXPECT_EQ(alone(shared, point).weights, 2 * (3 * kSelf + kFeedForward) + kV * kD * 4 + 3 * kD * 4);
+  EngineOptions options;
+  options.schedule = Schedule::sequential;
+  EXPECT_EQ(alone(shared, point, options).weights, alone(model(R"("count": 3)"), point).weights);
 }
 
 TEST(StepBytes, RecurrentDecodingReadsTheLastSectionAlone) {

@@ -21,6 +21,7 @@ struct Setting {
   std::int64_t chunk = 64;
   HeadMode head = HeadMode::sliced;
   int stop_at_step = -1;  ///< the last rank asks to stop there
+  int threads = 1;
 };
 
 struct Outcome {
@@ -41,7 +42,7 @@ Outcome generate(const std::string& name, const std::vector<GenerationRequest>& 
     options.chunk = setting.chunk;
     options.head = setting.head;
     options.context = index.config.max_position_embeddings;
-    const ThreadTeam team(1);
+    const ThreadTeam team(setting.threads, 0, true);
     TensorReader reader(index, true);
     const RankModel model(index, rank_part(index.config, grid, transport.rank(), options.head), reader, team,
                           {});
@@ -106,8 +107,8 @@ TEST(Generation, GreedyTokensAreTheReferencesForEveryModelGridAndBatch) {
   use_activations(ActivationFormat::int8);
 }
 
-TEST(Generation, MoreSequencesThanSlotsChangeNothing) {
-  const Golden golden = read_golden("separate2");
+/// Seven requests of different lengths, every other one sampled.
+std::vector<GenerationRequest> uneven_requests(const Golden& golden) {
   std::vector<GenerationRequest> requests;
   for (std::int64_t i = 0; i < 7; ++i) {
     GenerationRequest request = golden_requests(golden)[static_cast<std::size_t>(i % golden.batch)];
@@ -118,13 +119,26 @@ TEST(Generation, MoreSequencesThanSlotsChangeNothing) {
     request.sampling.seed = 11;
     requests.push_back(request);
   }
-  const Outcome one = generate("separate2", requests, {1, 1, 64});
-  for (const Setting& setting : {Setting{1, 3, 2}, Setting{2, 7, 64}, Setting{2, 2, 1, HeadMode::last}})
-    for (const auto& [index, result] : generate("separate2", requests, setting).results) {
-      EXPECT_EQ(result.token_ids, one.results.at(index).token_ids) << "sequence " << index;
-      EXPECT_EQ(result.text, one.results.at(index).text);
-    }
-  EXPECT_EQ(one.results.size(), requests.size());
+  return requests;
+}
+
+// Models whose sections share weights do a step of all their sections as one batch on one rank.
+TEST(Generation, MoreSequencesThanSlotsChangeNothing) {
+  for (const char* name : {"separate2", "shared3", "shared_mixed3", "shared4_linear", "shared_window4"}) {
+    const std::vector<GenerationRequest> requests = uneven_requests(read_golden(name));
+    const int sections = read_checkpoint_index(golden_checkpoint(name)).config.sections.count;
+    const Outcome one = generate(name, requests, {sections, 1, 64});
+    EXPECT_EQ(one.results.size(), requests.size());
+    for (const Setting& setting :
+         {Setting{1, 1, 64}, Setting{1, 3, 2}, Setting{1, 5, 7, HeadMode::sliced, -1, 3},
+          Setting{sections, 7, 64}, Setting{sections, 2, 1, HeadMode::last}})
+      for (const auto& [index, result] : generate(name, requests, setting).results) {
+        EXPECT_EQ(result.token_ids, one.results.at(index).token_ids)
+            << name << ", sequence " << index << ", " << setting.ranks << " ranks, " << setting.slots
+            << " slots, " << setting.threads << " threads";
+        EXPECT_EQ(result.text, one.results.at(index).text);
+      }
+  }
 }
 
 TEST(Generation, EndsBeforeAStopStringAndShowsNothingOfIt) {
