@@ -7,10 +7,9 @@
 #define STAGFORMER_KERNELS_DOT_INL
 #endif
 
-#include <bit>
-#include <cmath>
 #include <type_traits>
 
+#include "kernels/fused.hpp"
 #include "kernels/simd-inl.hpp"
 
 // Highway 1.0.3 names another extension where it means avx512vnni. The rest of its list stays as it is, or
@@ -51,20 +50,7 @@ HWY_INLINE U16 low_nibbles(const U16& v) {
   return low;
 }
 
-/// a * b + c rounded once, also where the instruction set cannot: the double product is exact, and its sum
-/// with c is rounded to odd, so that rounding it again to f32 is right.
-HWY_INLINE float fused(float a, float b, float c) {
-  const double product = static_cast<double>(a) * static_cast<double>(b), added = static_cast<double>(c);
-  double sum = product + added;
-  const double rest = sum - product;
-  const double lost = (product - (sum - rest)) + (added - rest);
-  if (lost != 0 && std::isfinite(sum)) {
-    const auto bits = std::bit_cast<std::int64_t>(sum);
-    if (bits % 2 == 0) sum = std::bit_cast<double>(bits + ((lost > 0) == (sum > 0) ? 1 : -1));
-  }
-  return static_cast<float>(sum);
-}
-
+/// a * b + c rounded once, also where the instruction set cannot.
 HWY_INLINE V16 fused(const V16& a, const V16& b, const V16& c) {
 #if HWY_NATIVE_FMA
   return fma(a, b, c);
@@ -73,7 +59,7 @@ HWY_INLINE V16 fused(const V16& a, const V16& b, const V16& c) {
   store(a, x);
   store(b, y);
   store(c, z);
-  for (int i = 0; i < 16; ++i) z[i] = fused(x[i], y[i], z[i]);
+  for (int i = 0; i < 16; ++i) z[i] = internal::fused(x[i], y[i], z[i]);
   return load(z);
 #endif
 }
