@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "base/check.hpp"
+#include "checkpoint/dataset_stream.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -68,6 +69,7 @@ struct TensorReader::Files {
       close(opened);
       throw;
     }
+    posix_fadvise(opened, 0, 0, POSIX_FADV_SEQUENTIAL);
     return fd = opened;
   }
 
@@ -101,24 +103,21 @@ void TensorReader::check_files() {
 }
 
 void TensorReader::read(const std::string& name, std::span<std::byte> out) {
-  read_rows(name, 0, info_of(index_, name).rows(), out);
+  const DatasetInfo& info = info_of(index_, name);
+  STAG_CHECK(static_cast<std::int64_t>(out.size()) == info.bytes, name, out.size(), info.bytes);
+  DatasetStream(index_, *this, name).read(info.rows(), out.data());
 }
 
 void TensorReader::read_rows(const std::string& name, std::int64_t first, std::int64_t count,
                              std::span<std::byte> out) {
   const DatasetInfo& info = info_of(index_, name);
-  const std::int64_t row_bytes = info.bytes / info.rows();
+  const std::int64_t row_bytes = info.bytes / info.rows(), begin = info.offset + first * row_bytes;
   STAG_CHECK(first >= 0 && count >= 0 && first <= info.rows() - count, name, first, count, info.rows());
   STAG_CHECK(static_cast<std::int64_t>(out.size()) == count * row_bytes, name, out.size(), count * row_bytes);
   const int fd = files_->open_file(info.file);
-  if (!read_fully(fd, info.offset + first * row_bytes, out))
+  if (!read_fully(fd, begin, out))
     throw CheckpointError(path_of_file(index_, info.file), name, read_failure());
   files_->bytes_read += out.size();
-  // The checksum is of the whole dataset: a rank that reads a part (its slice of the head) cannot check it.
-  if (!verify_ || count != info.rows() || !info.checksum) return;
-  if (XXH3_64bits(out.data(), out.size()) != *info.checksum)
-    throw CheckpointError(path_of_file(index_, info.file), name,
-                          "wrong checksum: the bytes differ from those that were written");
 }
 
 std::vector<float> TensorReader::read_vector(const std::string& name) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "checkpoint/index.hpp"
 
@@ -24,13 +25,14 @@ class TensorReader {
   /// Reads the whole dataset into `out` (exactly its stored bytes) and verifies its checksum if asked to.
   /// Throws CheckpointError that names file and dataset for a short read or a wrong checksum.
   void read(const std::string& name, std::span<std::byte> out);
-  /// Reads rows [first, first + count) of a matrix. Not verified unless it is the whole dataset.
-  /// Everything else goes through this; what is read from elsewhere than files overrides it.
+  /// Reads rows [first, first + count) of a matrix; any thread may call. Never verified: that is for
+  /// DatasetStream. Everything else goes through this; what is read from elsewhere than files overrides it.
   virtual void read_rows(const std::string& name, std::int64_t first, std::int64_t count,
                          std::span<std::byte> out);
   /// f32 vectors (norms, biases, coefficients): whole, verified, finite (else CheckpointError).
   std::vector<float> read_vector(const std::string& name);
 
+  bool verifies() const { return verify_; }
   std::uint64_t bytes_read() const;
 
  private:

@@ -29,7 +29,8 @@ inline constexpr bool kWide = kParts == 1;
 template <class Format>
 inline constexpr int kPanelTileRows = kWide ? (Format::kUnit == kBlockValues ? 6 : 12)
                                             : (kParts == 2 ? 2 : 1);
-inline constexpr int kStripTileRows = kWide ? 0 : (kParts == 2 ? 6 : 2);
+template <class Format>
+inline constexpr int kStripTileRows = kParts == 2 ? (Format::kUnit == 1 ? 6 : 4) : 2;  // decoding needs some
 
 /// Units of a strip or of the two of a panel, and the rows of x (from the first unit's column on) and of y
 /// (from the first strip on).
@@ -132,7 +133,7 @@ void rows_of(std::int64_t batch, Span a) {
 
 template <class Format>
 void panel_product(const Product& a, std::int64_t panel) {
-  constexpr std::int64_t kPieceUnits = (std::int64_t{16} << 10) / Format::kUnitBytes;
+  constexpr std::int64_t kPieceUnits = (std::int64_t{8} << 10) / Format::kUnitBytes;
   constexpr int kMaxRows = kPanelTileRows<Format>;
   const std::int64_t units = a.w.columns / Format::kUnit;
   const bool one_tile = a.batch <= kMaxRows;
@@ -155,7 +156,7 @@ void panel_product(const Product& a, std::int64_t panel) {
       continue;
     }
     for (std::int64_t s = 0; s < kPanelStrips; ++s) {
-      if constexpr (!kWide) rows_of<Format, 1, kStripTileRows>(a.batch, span);
+      if constexpr (!kWide) rows_of<Format, 1, kStripTileRows<Format>>(a.batch, span);
       span.strip = {span.strip.scales + kStripScaleBytes, span.strip.lines + kStripBytes};
       span.y += kStripRows;
       span.ahead = 0;

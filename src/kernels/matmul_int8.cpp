@@ -32,7 +32,12 @@ namespace stagformer::internal {
 namespace HWY_NAMESPACE {
 
 inline constexpr bool kWide = kParts == 1;
-inline constexpr int kMaxTileRows = kWide ? 6 : 4;
+inline constexpr int kMaxTileRows = kWide ? 8 : 4;
+
+// A piece of a panel stays in the first-level cache while the next one is on its way. Where few tiles share a
+// piece, it must be short enough for the memory to keep up with them all the time.
+inline constexpr std::int64_t kPieceBytes = 24 << 10, kShortPieceBytes = 8 << 10;
+inline constexpr std::int64_t kShortBatch = 4 * kMaxTileRows;
 
 /// What the products of a format differ in.
 template <NumberFormat kFormat>
@@ -41,10 +46,11 @@ struct Int8Format {
   static constexpr bool kNibbles = kFormat != NumberFormat::q8_0;
   static constexpr bool kMinima = kFormat == NumberFormat::q4_1;
 
-  static HWY_INLINE I16 start(const ActivationBlock& x) {
-    if constexpr (kFormat == NumberFormat::q8_0) return splat_int(x.minus_128_sums);
-    if constexpr (kFormat == NumberFormat::q4_0) return splat_int(x.minus_8_sums);
-    return splat_int(0);
+  /// Takes the offset of the stored quants off a dot product.
+  static HWY_INLINE std::int32_t start(const ActivationBlock& x) {
+    if constexpr (kFormat == NumberFormat::q8_0) return x.minus_128_sums;
+    if constexpr (kFormat == NumberFormat::q4_0) return x.minus_8_sums;
+    return 0;
   }
 };
 
@@ -62,8 +68,8 @@ struct Span {
   std::int64_t y_stride;
 };
 
-template <int kStrips, int kRows>
-using Dots = I16[kStrips][kRows];
+template <bool kNibbles, int kStrips, int kRows>
+using TileDots = Dots<kNibbles>[kStrips][kRows];
 template <int kStrips, int kRows>
 using Sums = V16[kStrips][kRows];
 
@@ -73,19 +79,21 @@ HWY_INLINE FourBytes four_quants(const std::byte* block, std::int64_t first) {
   return four_bytes(four);
 }
 
-template <int kStrips, int kRows>
+template <bool kNibbles, int kStrips, int kRows>
 HWY_INLINE void add_line(const U16 (&w)[kStrips], const std::byte* x, std::int64_t x_stride,
-                         Dots<kStrips, kRows>& dots) {
+                         TileDots<kNibbles, kStrips, kRows>& dots) {
+  Prepared<kNibbles> prepared[kStrips];
+  STAG_UNROLLED (s, kStrips) prepared[s] = prepare<kNibbles>(w[s]);
   STAG_UNROLLED (b, kRows) {
     const FourBytes four = four_quants(x + b * x_stride, 0);
-    STAG_UNROLLED (s, kStrips) add_dots(dots[s][b], w[s], four);
+    STAG_UNROLLED (s, kStrips) add_dots(dots[s][b], prepared[s], four);
   }
 }
 
 /// The exact part of a unit: dots = quants of the weights times quants of the block of every row.
 template <class Format, int kStrips, int kRows>
 HWY_INLINE void add_quants(const std::byte* lines, const std::byte* x, std::int64_t x_stride,
-                           Dots<kStrips, kRows>& dots) {
+                           TileDots<Format::kNibbles, kStrips, kRows>& dots) {
   STAG_UNROLLED (line, static_cast<int>(Format::kLayout.lines)) {
     U16 w[kStrips];
     STAG_UNROLLED (s, kStrips) w[s] = load_words(lines + line * kLineBytes + s * kStripBytes);
@@ -95,10 +103,10 @@ HWY_INLINE void add_quants(const std::byte* lines, const std::byte* x, std::int6
         low[s] = low_nibbles(w[s]);
         high[s] = low_nibbles(shift<-4>(w[s]));
       }
-      add_line<kStrips, kRows>(low, x + line * 4, x_stride, dots);
-      add_line<kStrips, kRows>(high, x + line * 4 + kBlockValues / 2, x_stride, dots);
+      add_line<true, kStrips, kRows>(low, x + line * 4, x_stride, dots);
+      add_line<true, kStrips, kRows>(high, x + line * 4 + kBlockValues / 2, x_stride, dots);
     } else {
-      add_line<kStrips, kRows>(w, x + line * 4, x_stride, dots);
+      add_line<false, kStrips, kRows>(w, x + line * 4, x_stride, dots);
     }
   }
 }
@@ -109,18 +117,20 @@ HWY_INLINE void add_unit(const std::byte* unit, std::int64_t strip, const std::b
   const auto block = [&](int b) -> const ActivationBlock& {
     return *reinterpret_cast<const ActivationBlock*>(x + b * x_stride);
   };
-  Dots<kStrips, kRows> dots;
+  TileDots<Format::kNibbles, kStrips, kRows> dots;
   STAG_UNROLLED (b, kRows) {
-    const I16 start = Format::start(block(b));
-    STAG_UNROLLED (s, kStrips) dots[s][b] = start;
+    const auto begin = begin_dots<Format::kNibbles>(Format::start(block(b)));
+    STAG_UNROLLED (s, kStrips) dots[s][b] = begin;
   }
   add_quants<Format, kStrips, kRows>(unit + Format::kLayout.header_bytes + strip * kStripBytes, x, x_stride,
                                      dots);
   const std::byte* scales = unit + strip * kStripScaleBytes;
   STAG_UNROLLED (s, kStrips) {
     const V16 scale = load_halves(scales + s * kStripScaleBytes);
-    STAG_UNROLLED (b, kRows)
-      sums[s][b] = fused(to_floats(dots[s][b]), mul(scale, splat(block(b).scale)), sums[s][b]);
+    STAG_UNROLLED (b, kRows) {
+      const V16 dot = to_floats(words(dots[s][b], Format::start(block(b))));
+      sums[s][b] = fused(dot, mul(scale, splat(block(b).scale)), sums[s][b]);
+    }
     if constexpr (Format::kMinima) {
       const V16 minimum = load_halves(scales + kPanelRows * 2 + s * kStripScaleBytes);
       STAG_UNROLLED (b, kRows) sums[s][b] = fused(minimum, splat(block(b).scaled_sum), sums[s][b]);
@@ -168,9 +178,9 @@ void rows_of(std::int64_t batch, Span a) {
 template <class Format>
 void panel_product(const Product& a, std::int64_t panel, const std::byte* units, std::int64_t blocks) {
   constexpr std::int64_t kUnit = Format::kLayout.unit_bytes();
-  constexpr std::int64_t kPieceBlocks = (std::int64_t{24} << 10) / kUnit;
+  const std::int64_t piece_blocks = (a.batch <= kShortBatch ? kShortPieceBytes : kPieceBytes) / kUnit;
   const bool one_tile = a.batch <= (kWide ? kMaxTileRows : 1);
-  const std::int64_t pieces = one_tile ? 1 : (blocks + kPieceBlocks - 1) / kPieceBlocks;
+  const std::int64_t pieces = one_tile ? 1 : (blocks + piece_blocks - 1) / piece_blocks;
   for (std::int64_t i = 0; i < pieces; ++i) {
     const std::int64_t begin = blocks * i / pieces, end = blocks * (i + 1) / pieces;
     Span span{units + begin * kUnit,

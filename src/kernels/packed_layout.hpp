@@ -33,7 +33,7 @@ inline constexpr std::int64_t kStripBytes = kStripRows * 4;       ///< a strip's
 inline constexpr std::int64_t kStripScaleBytes = kStripRows * 2;  ///< and of a unit's scales
 
 /// Products of few rows ask for the packed stream this far ahead, across the borders of panels.
-inline constexpr std::int64_t kPrefetchBytes = 2048;
+inline constexpr std::int64_t kPrefetchBytes = 8192;
 
 /// How a block format is laid out in a panel; `q4_1` has minima behind the scales.
 struct BlockLayout {

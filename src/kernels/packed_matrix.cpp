@@ -20,7 +20,7 @@ struct PanelSource {
 
 // Words of a row that are packed together: 32 rows of them and the lines they go to stay in the first-level
 // cache.
-constexpr std::int64_t kRunWords = 16;
+constexpr std::int64_t kRunWords = 64;
 
 inline void copy_word(const std::byte* from, std::byte* to, std::uint32_t flip = 0) {
   std::uint32_t word = 0;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/exponents.hpp"
 #include "kernels/number_bits.hpp"
 #include "kernels/packed_layout.hpp"
 #include "kernels/packed_matrix.hpp"
@@ -110,28 +111,40 @@ void quantize_block(NumberFormat format, const float* x, std::byte* block) {
     quantize_q4_1(x, block);
 }
 
-bool row_is_finite(NumberFormat format, std::int64_t columns, const std::byte* row) {
-  if (format == NumberFormat::f32) {
-    // Without a branch, so that compilers vectorise it.
-    std::uint32_t bad = 0;
-    for (std::int64_t k = 0; k < columns; ++k) {
-      std::uint32_t bits;
-      std::memcpy(&bits, row + 4 * k, 4);
-      bad |= static_cast<std::uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
-    }
-    return bad == 0;
+// ---- the search for values that are not finite
+
+template <const ExponentTest& kTest>
+bool values_are_finite(const std::byte* values, std::int64_t bytes) {
+  return !kTest.failed(exponents_seen(kTest, values, bytes));
+}
+
+// Scale and minimum of every block; quants may have any pattern.
+template <NumberFormat kFormat>
+bool blocks_are_finite(const std::byte* block, std::int64_t bytes) {
+  constexpr BlockLayout kLayout = block_layout(kFormat);
+  std::uint64_t seen = 0;
+  for (const std::byte* end = block + bytes; block < end; block += kLayout.stored_bytes) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, block, kLayout.stored_header);
+    seen |= kF16Test.of(word);
   }
-  if (format == NumberFormat::bf16) {
-    std::uint32_t bad = 0;
-    for (std::int64_t k = 0; k < columns; ++k)
-      bad |= static_cast<std::uint32_t>(!bf16_is_finite(load_u16(row + 2 * k)));
-    return bad == 0;
+  return !kF16Test.failed(seen);
+}
+
+bool rows_are_finite(NumberFormat format, const std::byte* stored, std::int64_t bytes) {
+  switch (format) {
+    case NumberFormat::f32:
+      return values_are_finite<kF32Test>(stored, bytes);
+    case NumberFormat::bf16:
+      return values_are_finite<kBf16Test>(stored, bytes);
+    case NumberFormat::q8_0:
+      return blocks_are_finite<NumberFormat::q8_0>(stored, bytes);
+    case NumberFormat::q4_0:
+      return blocks_are_finite<NumberFormat::q4_0>(stored, bytes);
+    case NumberFormat::q4_1:
+      break;
   }
-  const BlockLayout layout = block_layout(format);
-  for (std::int64_t b = 0; b < columns / kBlockValues; ++b)
-    for (std::int64_t i = 0; i < layout.stored_header; i += 2)
-      if (!f16_is_finite(load_u16(row + b * layout.stored_bytes + i))) return false;
-  return true;
+  return blocks_are_finite<NumberFormat::q4_1>(stored, bytes);
 }
 
 }  // namespace
@@ -139,8 +152,9 @@ bool row_is_finite(NumberFormat format, std::int64_t columns, const std::byte* r
 std::int64_t first_non_finite_row(NumberFormat format, std::int64_t rows, std::int64_t columns,
                                   const std::byte* stored) {
   const std::int64_t row_bytes = stored_row_bytes(format, columns);
+  if (rows_are_finite(format, stored, rows * row_bytes)) return -1;
   for (std::int64_t r = 0; r < rows; ++r)
-    if (!row_is_finite(format, columns, stored + r * row_bytes)) return r;
+    if (!rows_are_finite(format, stored + r * row_bytes, row_bytes)) return r;
   return -1;
 }
 

@@ -238,7 +238,7 @@ void Engine::embed(std::span<const std::int32_t> tokens, float* u) {
   const std::int64_t d = config_.hidden_size;
   for (const std::int32_t token : tokens) {
     STAG_CHECK(token >= 0 && token < config_.vocab_size, token);
-    dequantize_row(embedding.format, d, embedding.rows.data() + token * embedding.row_bytes, u);
+    embedding.look_up(token, u);
     if (config_.embedding_scale != 1) scale(u, static_cast<float>(config_.embedding_scale), d);
     u += d;
   }

@@ -3,21 +3,14 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
-#include <memory>
-#include <string>
-#include <utility>
 #include <vector>
 
-#include "base/aligned_buffer.hpp"
 #include "base/thread_team.hpp"
 #include "checkpoint/index.hpp"
 #include "checkpoint/tensor_reader.hpp"
-#include "model/weights.hpp"
-#include "pipeline/grid.hpp"
 #include "pipeline/options.hpp"
-#include "text/sampling.hpp"
+#include "pipeline/rank_part.hpp"
+#include "pipeline/weight_loader.hpp"
 
 namespace stagformer::internal {
 
@@ -27,37 +20,13 @@ struct MemoryPlan {
   std::int64_t embedding = 0;  ///< rows as stored
   std::int64_t caches = 0;     ///< keys and values of all slots
   std::int64_t buffers = 0;    ///< scratch, messages, logits
-  std::int64_t staging = 0;    ///< the one tensor in flight while loading
+  std::int64_t staging = 0;    ///< slices in flight while loading
   std::int64_t total() const { return weights + embedding + caches + buffers + staging; }
-};
-
-/// Which part of the model a rank hosts.
-struct RankPart {
-  int rank = 0;   ///< in its replica
-  int ranks = 1;  ///< of the replica
-  int first_section = 0;
-  int sections = 1;
-  bool whole_head = false;  ///< the last rank under --head last; the others then hold no head
-  bool any_head = true;
-  VocabularySlice slice;
-
-  bool hosts_last(const ModelConfig& config) const {
-    return first_section + sections == config.sections.count;
-  }
-};
-RankPart rank_part(const ModelConfig& config, const Grid& grid, int rank_in_replica, HeadMode head);
-
-/// Embedding rows as stored; looked up one at a time.
-struct EmbeddingWeights {
-  NumberFormat format = NumberFormat::f32;
-  std::int64_t row_bytes = 0;
-  std::vector<std::byte>
-      rows;  ///< [V, row_bytes]; empty where no section of the rank starts from the embedding
 };
 
 class RankModel {
  public:
-  using Progress = std::function<void(std::int64_t done_bytes, std::int64_t total_bytes)>;
+  using Progress = LoadProgress;
 
   /// Reads, verifies, checks and packs everything the part needs. Throws CheckpointError.
   RankModel(const CheckpointIndex& index, const RankPart& part, TensorReader& reader, const ThreadTeam& team,
@@ -68,27 +37,21 @@ class RankModel {
   const ModelConfig& config() const { return config_; }
   const RankPart& part() const { return part_; }
   const SectionWeights& section(int index) const {
-    return sections_.at(static_cast<std::size_t>(index - part_.first_section));
+    return weights_.sections.at(static_cast<std::size_t>(index - part_.first_section));
   }
-  const EmbeddingWeights& embedding() const { return embedding_; }
-  const PackedMatrix& head() const { return head_; }
-  const std::vector<float>& final_norm() const { return final_norm_; }
+  const EmbeddingWeights& embedding() const { return weights_.embedding; }
+  const PackedMatrix& head() const { return weights_.head; }
+  const std::vector<float>& final_norm() const { return weights_.final_norm; }
   /// c_s of the read-out linear_combination, [p]; empty otherwise.
-  const std::vector<float>& readout_coefficients() const { return readout_coefficients_; }
+  const std::vector<float>& readout_coefficients() const { return weights_.readout_coefficients; }
   std::int64_t weight_bytes() const {
-    return static_cast<std::int64_t>(arena_.bytes() + embedding_.rows.size());
+    return static_cast<std::int64_t>(weights_.arena.bytes() + weights_.embedding.rows.bytes());
   }
 
  private:
-  class Loader;
-
   ModelConfig config_;
   RankPart part_;
-  AlignedBuffer<std::byte> arena_;  // all packed matrices, in the order in which a step reads them
-  std::vector<SectionWeights> sections_;
-  EmbeddingWeights embedding_;
-  PackedMatrix head_;
-  std::vector<float> final_norm_, readout_coefficients_;
+  RankWeights weights_;
 };
 
 }  // namespace stagformer::internal

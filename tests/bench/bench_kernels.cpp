@@ -2,27 +2,31 @@
 // instruction set.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "kernels/blas.hpp"
 #include "kernels/kernels.hpp"
+#include "kernels/machine_speed.hpp"
 #include "model/kv_cache.hpp"
 #include "unit/kernels/kernel_data.hpp"
 
 namespace stagformer::internal {
 namespace {
 
-// As many copies of one matrix as exceed the last-level cache's share, walked in turn, as a model's layers
-// are.
+// Copies of one matrix, walked in turn as a model's layers are: many, or few that a cache holds.
 struct Weights {
   TestMatrix one;
   AlignedBuffer<std::byte> copies;
   std::vector<PackedMatrix> views;
 
-  Weights(NumberFormat format, std::int64_t rows, std::int64_t columns, std::int64_t count)
-      : one(format, rows, columns, 1), copies(one.packed.size() * static_cast<std::size_t>(count), false) {
+  Weights(NumberFormat format, std::int64_t rows, std::int64_t columns, std::int64_t mebibytes)
+      : one(format, rows, columns, 1) {
+    const auto size = static_cast<std::int64_t>(one.packed.size());
+    const std::int64_t count = std::max<std::int64_t>(1, (mebibytes << 20) / size);
+    copies = AlignedBuffer<std::byte>(static_cast<std::size_t>(size * count), false);
     for (std::int64_t i = 0; i < count; ++i) {
       std::byte* copy = copies.data() + static_cast<std::size_t>(i) * one.packed.size();
       std::memcpy(copy, one.packed.data(), one.packed.size());
@@ -31,32 +35,60 @@ struct Weights {
   }
 };
 
-void bench_matmul(benchmark::State& state, NumberFormat format, std::int64_t rows, std::int64_t columns,
-                  MatmulKernels kernels) {
-  const std::int64_t batch = state.range(0), count = state.range(1);
-  const Weights weights(format, rows, columns, count);
+void count_rates(benchmark::State& state, double bytes, double flops) {
+  const auto rounds = static_cast<double>(state.iterations()) * 1e-9;
+  state.counters["GB/s"] = benchmark::Counter(rounds * bytes, benchmark::Counter::kIsRate);
+  if (flops > 0) state.counters["GFLOP/s"] = benchmark::Counter(rounds * flops, benchmark::Counter::kIsRate);
+}
+
+struct MatmulBench {
+  NumberFormat format;
+  std::int64_t rows, columns;
+  MatmulKernels kernels = MatmulKernels::native;
+  ActivationFormat activations = ActivationFormat::int8;
+};
+
+/// Arguments: rows of x, MiB of weights.
+void bench_matmul(benchmark::State& state, MatmulBench bench) {
+  const std::int64_t batch = state.range(0), columns = bench.columns;
+  const Weights weights(bench.format, bench.rows, columns, state.range(1));
+  const PackedMatrix& first = weights.views[0];
   const std::vector<float> x = random_values(columns * batch, 2);
-  AlignedBuffer<float> y(static_cast<std::size_t>(batch * (rows + kPanelRows - 1)));
-  const std::int64_t stride = weights.views[0].panels() * kPanelRows;
-  use_matmul_kernels(kernels);
-  const std::int64_t row_bytes = quantized_row_bytes(columns);
+  const std::int64_t stride = first.panels() * kPanelRows, row_bytes = quantized_row_bytes(columns);
+  AlignedBuffer<float> y(static_cast<std::size_t>(batch * stride));
   AlignedBuffer<std::byte> quantized(static_cast<std::size_t>(batch * row_bytes));
-  if (wants_quantized(weights.views[0]))
+  if (is_block_format(bench.format))
     for (std::int64_t b = 0; b < batch; ++b)
       quantize_activations(x.data() + b * columns, 0, columns / kBlockValues, columns,
                            quantized.data() + b * row_bytes);
   const Activations inputs{x.data(), columns, quantized.data(), row_bytes};
+  use_matmul_kernels(bench.kernels);
+  use_activations(bench.activations);
   for (auto _ : state)
     for (const PackedMatrix& w : weights.views) matmul(w, inputs, batch, y.data(), stride, 0, w.panels());
   use_matmul_kernels(MatmulKernels::native);
-  const auto products = static_cast<double>(state.iterations() * count);
-  const auto flops = 2.0 * static_cast<double>(rows * columns * batch);
-  state.counters["GFLOP/s"] = benchmark::Counter(products * flops * 1e-9, benchmark::Counter::kIsRate);
-  const auto bytes = static_cast<double>(weights.one.packed.size());
-  state.counters["GB/s"] = benchmark::Counter(products * bytes * 1e-9, benchmark::Counter::kIsRate);
+  use_activations(ActivationFormat::int8);
+  const auto products = static_cast<double>(weights.views.size());
+  count_rates(state, static_cast<double>(weights.copies.size()),
+              2 * products * static_cast<double>(bench.rows * columns * batch));
 }
 
-// Decode: a group of query heads that share the key/value head, over the caches of many heads in turn.
+/// The same bytes as a product's weights, read and added up: what memory gives. Argument: MiB.
+void bench_read(benchmark::State& state, NumberFormat format) {
+  const Weights weights(format, 1536, 576, state.range(0));
+  const std::int64_t floats = static_cast<std::int64_t>(weights.copies.size() / 4) / kReadStep * kReadStep;
+  for (auto _ : state) read_all(reinterpret_cast<const float*>(weights.copies.data()), floats);
+  count_rates(state, static_cast<double>(floats) * 4, 0);
+}
+
+void bench_quantize(benchmark::State& state) {
+  const std::int64_t columns = state.range(0);
+  const std::vector<float> x = random_values(columns, 1);
+  AlignedBuffer<std::byte> row(static_cast<std::size_t>(quantized_row_bytes(columns)));
+  for (auto _ : state) quantize_activations(x.data(), 0, columns / kBlockValues, columns, row.data());
+  count_rates(state, static_cast<double>(columns) * 4, 0);
+}
+
 void bench_attend(benchmark::State& state, CacheFormat format) {
   const std::int64_t head_dim = 64, group = state.range(0), positions = state.range(1),
                      heads = state.range(2);
@@ -110,28 +142,38 @@ void bench_argmax(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(argmax(logits.data(), 49152));
 }
 
+/// GB/s of stored bytes, from and to memory as while loading: a matrix of 64 MiB in f32.
 void bench_pack(benchmark::State& state, NumberFormat format) {
-  TestMatrix w(format, 1536, 576, 1);
-  for (auto _ : state) pack_panels(format, 1536, 576, w.stored.data(), 0, w.view.panels(), w.packed.data());
-  const auto bytes = static_cast<double>(state.iterations()) * static_cast<double>(w.stored.size());
-  state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsRate);
+  TestMatrix w(format, 16384, 1024, 1);
+  for (auto _ : state) pack_panels(format, 16384, 1024, w.stored.data(), 0, w.view.panels(), w.packed.data());
+  count_rates(state, static_cast<double>(w.stored.size()), 0);
+}
+
+/// 128 MiB are more than a core's share of any cache, 8 MiB are not.
+void register_products(NumberFormat format) {
+  const std::string name = name_of(format);
+  benchmark::RegisterBenchmark(("read/" + name).c_str(), bench_read, format)->Arg(128)->Arg(8);
+  for (const auto& [rows, columns] : {std::pair{1536, 576}, std::pair{576, 1536}}) {
+    const std::string shape = name + "/" + std::to_string(rows) + "x" + std::to_string(columns);
+    const MatmulBench native{format, rows, columns};
+    auto* bench = benchmark::RegisterBenchmark(("native/" + shape).c_str(), bench_matmul, native);
+    for (const int batch : {1, 2, 4, 8, 16, 64, 512}) bench->Args({batch, 128});
+    bench->Args({1, 8})->Args({512, 8});
+    const MatmulBench blas{format, rows, columns, MatmulKernels::blas};
+    benchmark::RegisterBenchmark(("blas/" + shape).c_str(), bench_matmul, blas)->Args({512, 8});
+    const MatmulBench exact{format, rows, columns, MatmulKernels::native, ActivationFormat::f32};
+    if (is_block_format(format))
+      benchmark::RegisterBenchmark(("exact/" + shape).c_str(), bench_matmul, exact)
+          ->Args({1, 128})
+          ->Args({8, 128})
+          ->Args({512, 8});
+  }
+  benchmark::RegisterBenchmark(("pack/" + name).c_str(), bench_pack, format);
 }
 
 void register_all() {
-  for (const NumberFormat format : kAllFormats) {
-    const std::string name = name_of(format);
-    for (const auto& [rows, columns] : {std::pair{1536, 576}, std::pair{576, 1536}})
-      for (const auto kernels : {MatmulKernels::native, MatmulKernels::blas}) {
-        const std::string kind = kernels == MatmulKernels::native ? "native" : "blas";
-        auto* bench = benchmark::RegisterBenchmark(
-            (kind + "/" + name + "/" + std::to_string(rows) + "x" + std::to_string(columns)).c_str(),
-            bench_matmul, format, rows, columns, kernels);
-        for (const int batch : {1, 2, 4, 8, 16, 64, 512})
-          if (kernels == MatmulKernels::native || batch >= 16) bench->Args({batch, 30});
-        if (kernels == MatmulKernels::native) bench->Args({1, 1})->Args({1, 300});
-      }
-    benchmark::RegisterBenchmark(("pack/" + name).c_str(), bench_pack, format);
-  }
+  for (const NumberFormat format : kAllFormats) register_products(format);
+  benchmark::RegisterBenchmark("quantize", bench_quantize)->Arg(576)->Arg(1536);
   for (const CacheFormat format : {CacheFormat::f32, CacheFormat::bf16}) {
     auto* bench = benchmark::RegisterBenchmark(format == CacheFormat::f32 ? "attend/f32" : "attend/bf16",
                                                bench_attend, format);

@@ -5,6 +5,7 @@
 
 #include "int8_reference.hpp"
 #include "kernel_compare.hpp"
+#include "kernels/fused.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -147,6 +148,29 @@ TEST(MatmulInt8, FusedWhereTheProcessorIsNot) {
       for (std::size_t i = 0; i < 64; ++i) x[i] *= 3e4f;
       every.run([&] { EXPECT_EQ(count_other(w, c, x, product(w.view, x, c.batch)), 0) << spread; });
     }
+}
+
+// a * b = 2^42 and a little, c such that 2^42 is half of its last place: rounded twice, the little is lost.
+TEST(MatmulInt8, FusedRoundsOnce) {
+  int twice = 0;
+  for (std::int64_t dot = (1 << 18) + 1; dot < 520192; ++dot) {
+    const std::int64_t factor = (std::int64_t{1} << 42) / dot + 1;
+    const auto a = static_cast<float>(dot);
+    for (const std::int64_t scale : {factor, factor - 1})
+      for (const float sign : {1.0f, -1.0f}) {
+        const auto b = static_cast<float>(scale) * sign;
+        for (const float c : {0x1p66f, 0x1.000002p66f, -0x1.000002p66f}) {
+          const float expected = std::fma(a, b, c);
+          ASSERT_EQ(fused(a, b, c), expected) << dot << ' ' << b << ' ' << c;
+          const double sum = static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c);
+          twice += static_cast<float>(sum) != expected;
+        }
+      }
+  }
+  EXPECT_GT(twice, 100) << "the cases are too easy";
+  for (const float a : {0.0f, 1e-45f, 3e38f, -3e38f})
+    for (const float c : {0.0f, -1e-45f, 3e38f, -3e38f, std::numeric_limits<float>::infinity()})
+      EXPECT_EQ(fused(a, 1.5f, c), std::fma(a, 1.5f, c)) << a << ' ' << c;
 }
 
 // The twins: what a slightly wrong product computes is seen.

@@ -6,7 +6,10 @@
 #include <limits>
 
 #include "kernel_data.hpp"
+#include "kernels/exponents.hpp"
 #include "kernels/number_bits.hpp"
+#include "kernels/packed_row.hpp"
+#include "stagformer/error.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -169,6 +172,51 @@ TEST(FirstNonFinite, IgnoresQuants) {
   Bytes stored(34, std::byte{0x7c});
   stored[1] = std::byte{0x3c};
   EXPECT_EQ(first_non_finite_row(NumberFormat::q8_0, 1, 32, stored.data()), -1);
+}
+
+// Every place of a run that is neither a whole number of vectors nor of words, and begins anywhere; what lies
+// beside the run does not count.
+TEST(FirstNonFinite, EveryPlaceOfAnyRun) {
+  for (const std::int64_t columns : {1, 2, 3, 31, 67, 131})
+    for (const std::size_t shift : {0, 1, 2, 7}) {
+      Bytes stored(shift + static_cast<std::size_t>(columns) * 2 + 16, std::byte{0xff});
+      std::byte* row = stored.data() + shift;
+      const std::uint16_t fine = 0xff7f, infinite = 0x7f80;  // the largest negative number, and infinity
+      for (std::int64_t k = 0; k < columns; ++k) std::memcpy(row + 2 * k, &fine, 2);
+      EXPECT_EQ(first_non_finite_row(NumberFormat::bf16, 1, columns, row), -1) << columns << ' ' << shift;
+      for (std::int64_t k = 0; k < columns; ++k) {
+        std::memcpy(row + 2 * k, &infinite, 2);
+        EXPECT_EQ(first_non_finite_row(NumberFormat::bf16, 1, columns, row), 0) << columns << ' ' << k;
+        EXPECT_EQ(first_non_finite_row(NumberFormat::bf16, columns, 1, row), k) << columns << ' ' << shift;
+        std::memcpy(row + 2 * k, &fine, 2);
+      }
+    }
+}
+
+// Neighbours must not carry into one another: all numbers as large as they can be.
+TEST(FirstNonFinite, LargestNumbersAreFinite) {
+  const std::uint64_t f32 = 0xff7fffff7f7fffffu, bf16 = 0xff7f7f7fff7f7f7fu, f16 = 0xfbff7bfffbff7bffu;
+  EXPECT_FALSE(kF32Test.failed(kF32Test.of(f32)));
+  EXPECT_FALSE(kBf16Test.failed(kBf16Test.of(bf16)));
+  EXPECT_FALSE(kF16Test.failed(kF16Test.of(f16)));
+  EXPECT_TRUE(kF32Test.failed(kF32Test.of(f32 | 0x00800000u)));
+  EXPECT_TRUE(kBf16Test.failed(kBf16Test.of(bf16 | 0x00800000u)));
+  EXPECT_TRUE(kF16Test.failed(kF16Test.of(f16 | (std::uint64_t{0x0400} << 48))));
+}
+
+TEST(DequantizePackedRow, SameBitsAsTheStoredRow) {
+  for (const NumberFormat format : kAllFormats)
+    for (const std::int64_t columns : {32, 96, 37}) {
+      if (is_block_format(format) && columns % 32 != 0) continue;
+      const TestMatrix matrix(format, 70, columns, 9);
+      std::vector<float> row(static_cast<std::size_t>(columns));
+      for (std::int64_t r = 0; r < 70; ++r) {
+        dequantize_packed_row(matrix.view, r, row.data());
+        EXPECT_EQ(std::memcmp(row.data(), matrix.values.data() + r * columns, row.size() * 4), 0)
+            << name_of(format) << ' ' << columns << ' ' << r;
+      }
+      EXPECT_THROW(dequantize_packed_row(matrix.view, 70, row.data()), Error);
+    }
 }
 
 }  // namespace
