@@ -36,7 +36,9 @@ class Loading : public test::CheckpointTest {
   void write(NumberFormat format, bool tied, const nlohmann::json& changes = nlohmann::json::object()) {
     nlohmann::json config = large_config(tied);
     config.merge_patch(changes);
-    test::write_sample(path("a.h5"), config, {format});
+    test::SampleOptions options;
+    options.format = format;
+    test::write_sample(path("a.h5"), config, options);
     index_ = read_checkpoint_index(path("a.h5"));
   }
   RankPart part(int ranks, int rank, HeadMode head = HeadMode::sliced) const {
