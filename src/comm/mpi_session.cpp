@@ -14,6 +14,14 @@
 namespace stagformer::internal {
 namespace {
 
+/// A batch's hidden states are larger than the 4 KiB that Open MPI hands over at once in shared memory; above
+/// that limit the receiver has to fetch them, which takes ten times as long for a few tens of KiB. What the
+/// user has set stays.
+void prefer_eager_messages() {
+  setenv("OMPI_MCA_btl_vader_eager_limit", "65536", 0);  // Open MPI 4
+  setenv("OMPI_MCA_btl_sm_eager_limit", "65536", 0);     // its name since 5
+}
+
 bool is_initialized() {
   int initialized = 0;
   mpi_check(MPI_Initialized(&initialized), "MPI_Initialized");
@@ -24,6 +32,7 @@ bool is_initialized() {
 
 MpiSession::MpiSession(int& argc, char**& argv) : owns_(!is_initialized()) {
   int level = MPI_THREAD_SINGLE;
+  if (owns_) prefer_eager_messages();
   if (owns_)
     mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
   else

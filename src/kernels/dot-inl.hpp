@@ -76,7 +76,7 @@ HWY_INLINE V16 fused(const V16& a, const V16& b, const V16& c) {
 // Activations are -127..127. Bytes of weights stand for q + 128; a start of -128 * (sum of activations) takes
 // the offset off.
 
-#if HWY_TARGET == HWY_AVX3_DL
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
 
 using FourBytes = VI;
 HWY_INLINE FourBytes four_bytes(std::int32_t x) {
@@ -103,7 +103,7 @@ HWY_INLINE I16 words(const I16& dots, std::int32_t) {
   return dots;
 }
 
-#elif HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4
 
 using S16 = hn::Repartition<std::int16_t, F32>;
 using VS = hn::Vec<S16>;

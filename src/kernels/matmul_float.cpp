@@ -131,6 +131,8 @@ void rows_of(std::int64_t batch, Span a) {
   }
 }
 
+/// One panel and all rows: whole if a tile takes them all, else pieces of 8 KiB, short enough for the memory
+/// to keep up where few tiles share a piece.
 template <class Format>
 void panel_product(const Product& a, std::int64_t panel) {
   constexpr std::int64_t kPieceUnits = (std::int64_t{8} << 10) / Format::kUnitBytes;

@@ -32,6 +32,8 @@ namespace stagformer::internal {
 namespace HWY_NAMESPACE {
 
 inline constexpr bool kWide = kParts == 1;
+// Rows of x in a tile. Both sums of 8 rows are more than the registers hold, but the f32 ones are needed once
+// a block only, and 8 rows in one tile read a panel in one stream.
 inline constexpr int kMaxTileRows = kWide ? 8 : 4;
 
 // A piece of a panel stays in the first-level cache while the next one is on its way. Where few tiles share a
@@ -79,6 +81,7 @@ HWY_INLINE FourBytes four_quants(const std::byte* block, std::int64_t first) {
   return four_bytes(four);
 }
 
+/// A line of bytes, four of each output row, times four quants of every row of x.
 template <bool kNibbles, int kStrips, int kRows>
 HWY_INLINE void add_line(const U16 (&w)[kStrips], const std::byte* x, std::int64_t x_stride,
                          TileDots<kNibbles, kStrips, kRows>& dots) {
@@ -111,6 +114,7 @@ HWY_INLINE void add_quants(const std::byte* lines, const std::byte* x, std::int6
   }
 }
 
+/// One unit: the dot products in integers, then what each adds to its sum.
 template <class Format, int kStrips, int kRows>
 HWY_INLINE void add_unit(const std::byte* unit, std::int64_t strip, const std::byte* x, std::int64_t x_stride,
                          Sums<kStrips, kRows>& sums) {
@@ -175,6 +179,7 @@ void rows_of(std::int64_t batch, Span a) {
   }
 }
 
+/// One panel and all rows: whole if a tile takes them all, else piece by piece.
 template <class Format>
 void panel_product(const Product& a, std::int64_t panel, const std::byte* units, std::int64_t blocks) {
   constexpr std::int64_t kUnit = Format::kLayout.unit_bytes();

@@ -276,6 +276,14 @@ void Engine::send_downstream(std::size_t rows) {
   record(TraceSpan::Kind::send, sections_.back().index(), pass_number_, rows, begin);
   std::memcpy(slot.data(), latest_outputs_.data(), bytes);
   send_->post(bytes);
+  sending_ = true;
+}
+
+/// Large messages need both ends to look after them. Nothing is asked while nothing is under way, as a test
+/// may give the core away.
+void Engine::between_layers() {
+  if (sending_) sending_ = !send_->idle();
+  if (expected_count_ > 0) receive_->ready();
 }
 
 Engine::PendingReadOut& Engine::new_pending(const Pass& pass) {

@@ -77,7 +77,7 @@ class Engine : private LayerHook {
     std::int64_t pass = 0;
   };
 
-  void between_layers() override { transport_.progress(); }
+  void between_layers() override;
 
   bool upstream_is_remote() const { return receive_ != nullptr; }
   bool needs_current_upstream(const Pass& pass) const;
@@ -121,6 +121,7 @@ class Engine : private LayerHook {
   std::span<const float> latest_outputs_;  // the rows in u_ of the section that ran last
   std::vector<AlignedBuffer<float>> kept_;
   std::unique_ptr<ReceiveChannel> receive_;  // from the rank of the section before the first own one
+  bool sending_ = false;                     // posted, and not seen to have left
   std::unique_ptr<SendChannel> send_;        // to the rank of the section behind the last own one
   std::vector<ExpectedMemory>
       expected_;  // a ring: upstream messages that were not absorbed yet, oldest first
