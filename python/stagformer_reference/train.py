@@ -63,16 +63,30 @@ class RunConfig:
 
     @staticmethod
     def read(path: str) -> "RunConfig":
-        values = json.loads(Path(path).read_text())
+        return RunConfig.from_dict(json.loads(Path(path).read_text()), path)
+
+    @staticmethod
+    def from_dict(values: dict, where: str) -> "RunConfig":
+        """`where` names the values in errors."""
         unknown = set(values) - {"model", "data", "training"}
         if unknown:
-            raise ConfigError(f"unknown key {sorted(unknown)[0]} in {path}")
+            raise ConfigError(f"unknown key {sorted(unknown)[0]} in {where}")
         try:
             data = [CorpusConfig(**entry) for entry in values["data"]]
             training = TrainingConfig(**values["training"])
-        except (TypeError, KeyError) as error:
-            raise ConfigError(f"{path}: {error}") from None
-        return RunConfig(ModelConfig.from_dict(values["model"]), data, training)
+            model = ModelConfig.from_dict(values["model"])
+        except (TypeError, KeyError, ConfigError) as error:
+            raise ConfigError(f"{where}: {error}") from None
+        return RunConfig(model, data, training)
+
+
+def train_pieces(documents: list[list[str]], t: TrainingConfig) -> bytes:
+    """A SentencePiece model from the beginning of each corpus's training documents."""
+    lines = []
+    for corpus in documents:
+        text = "\n".join(corpus)[: t.tokenizer_characters]
+        lines += [line for line in text.split("\n") if line]
+    return train_sentencepiece(lines, t.tokenizer_pieces)
 
 
 class Trainer:
@@ -112,11 +126,8 @@ class Trainer:
             return make_tokenizer("byte")
         path = self.out / "tokenizer.model"
         if not path.exists() and self.rank == 0:
-            lines = []
-            for corpus in documents:
-                text = "\n".join(corpus)[: self.t.tokenizer_characters]
-                lines += [line for line in text.split("\n") if line]
-            _replace(path, lambda name: Path(name).write_bytes(train_sentencepiece(lines, self.t.tokenizer_pieces)))
+            pieces = train_pieces(documents, self.t)
+            _replace(path, lambda name: Path(name).write_bytes(pieces))
         if self.world > 1:
             dist.barrier()
         return make_tokenizer("sentencepiece", path.read_bytes())
