@@ -35,10 +35,13 @@ HWY_BEFORE_NAMESPACE();
 namespace stagformer::internal {
 namespace HWY_NAMESPACE {
 
+/// One tile's worth of queries reads each block once, so the next one is fetched meanwhile.
 HWY_INLINE BlockView block_at(const AttentionCall& call, std::int64_t position) {
   const std::int64_t row = position % call.cache.capacity;
-  return {call.cache.keys + key_bytes(call.cache.format, row, call.head_dim),
-          call.cache.values + value_bytes(call.cache.format, row, call.head_dim), call.head_dim, call.scale};
+  const std::byte* keys = call.cache.keys + key_bytes(call.cache.format, row, call.head_dim);
+  return {
+      keys, call.cache.values + value_bytes(call.cache.format, row, call.head_dim), call.head_dim, call.scale,
+      call.count <= kTileQueries ? keys + key_bytes(call.cache.format, kCacheBlock, call.head_dim) : nullptr};
 }
 
 /// The last tile of a block, of fewer than kQueries + 1 queries.

@@ -119,15 +119,20 @@ HWY_INLINE void fetch_rest(const std::byte* row, std::int64_t done, std::int64_t
 }
 
 /// k in [0, count), count a multiple of kStep; the tile reads the 16 kVectors lanes from `vector` on. The
-/// first pass over a row fetches what others will read: the hardware sees no stream in parts of rows.
+/// first pass over a row fetches what others will read: the hardware sees no stream in parts of rows. It also
+/// fetches as many bytes from `ahead`, if that is given: what will be read next lies elsewhere.
 template <class Rows, int kQueries, int kVectors>
 HWY_INLINE void chain(const float* const (&a)[kQueries], const std::byte* rows, std::int64_t vector,
-                      std::int64_t vectors, std::int64_t count, QueryTile<kQueries, kVectors>& acc) {
+                      std::int64_t vectors, std::int64_t count, const std::byte* ahead,
+                      QueryTile<kQueries, kVectors>& acc) {
   const std::int64_t stride = vectors * Rows::kVectorBytes;
   const std::byte* b = rows + vector * Rows::kVectorBytes;
   const bool fetch = vector == 0 && stride > std::max(64, kVectors * Rows::kVectorBytes);
+  const bool fetch_ahead = vector == 0 && ahead != nullptr;
   for (std::int64_t k = 0; k < count; k += Rows::kStep, b += stride) {
     if (fetch) fetch_rest(b, kVectors * Rows::kVectorBytes, stride);
+    if (fetch_ahead)
+      for (const std::byte* end = ahead + stride; ahead < end; ahead += 64) hwy::Prefetch(ahead);
     chain_step<Rows, 0, kQueries, kVectors>(a, k, b, acc);
     if constexpr (Rows::kStep == 2) chain_step<Rows, 1, kQueries, kVectors>(a, k, b, acc);
   }
@@ -141,6 +146,7 @@ struct BlockView {
   const std::byte* values;
   std::int64_t head_dim;
   float scale;
+  const std::byte* next_keys = nullptr;  ///< of the block to come; null where blocks are read again and again
 };
 
 /// One query's part of a block: rows [begin, end) of it, never empty. `partial` is laid out as below.
@@ -177,7 +183,8 @@ HWY_NOINLINE void score_tile(const BlockView& block, const BlockQuery* tile, Til
     STAG_UNROLLED (q, kQueries) {
       STAG_UNROLLED (i, kVectors) acc[q][i] = splat(0);
     }
-    chain<Keys, kQueries, kVectors>(query, block.keys, v, kBlockVectors, block.head_dim, acc);
+    chain<Keys, kQueries, kVectors>(query, block.keys, v, kBlockVectors, block.head_dim,
+                                    block.next_keys ? block.values : nullptr, acc);
     STAG_UNROLLED (q, kQueries) {
       STAG_UNROLLED (i, kVectors) {
         store(acc[q][i], weights.at[q] + 16 * (v + i));
@@ -240,7 +247,7 @@ HWY_INLINE void mix_vectors(const BlockView& block, const MixRows<kQueries>& row
     }
   }
   chain<Values, kQueries, kVectors>(rows.weights, block.values + rows.begin * vectors * Values::kVectorBytes,
-                                    vector, vectors, rows.end - rows.begin, acc);
+                                    vector, vectors, rows.end - rows.begin, block.next_keys, acc);
   STAG_UNROLLED (q, kQueries) {
     STAG_UNROLLED (v, kVectors) {
       store(acc[q][v], rows.sums[q] + 16 * (vector + v));

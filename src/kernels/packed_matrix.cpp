@@ -5,6 +5,7 @@
 
 #include "base/check.hpp"
 #include "kernels/packed_layout.hpp"
+#include "kernels/whole_panel.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -96,8 +97,12 @@ void pack_panels(NumberFormat format, std::int64_t rows, std::int64_t columns, c
     const PanelSource source{stored + first * row_bytes, row_bytes, std::min(kPanelRows, rows - first)};
     std::byte* panel = packed + p * panel_bytes;
     const bool whole = source.rows == kPanelRows && (format != NumberFormat::bf16 || columns % 2 == 0);
-    if (!whole) std::memset(panel, 0, static_cast<std::size_t>(panel_bytes));
-    pack_panel(format, source, columns, panel);
+    if (whole) {
+      pack_whole_panel(format, columns, source.first_row, row_bytes, panel);
+    } else {
+      std::memset(panel, 0, static_cast<std::size_t>(panel_bytes));
+      pack_panel(format, source, columns, panel);
+    }
   }
 }
 

@@ -115,6 +115,11 @@ def compare(arguments: argparse.Namespace, name: str, threads: int) -> None:
         ours = statistics.median(r[0][point] for r in rounds)
         theirs = statistics.median(r[1][point] for r in rounds)
         ratios = sorted(r[0][point] / r[1][point] for r in rounds)
+        if arguments.output:
+            record = {"format": name, "threads": threads, "point": point, "llama.cpp": theirs, "stagformer": ours,
+                      "ratios": ratios, "of_stream": [r[0].get(point + " share") for r in rounds]}
+            with open(arguments.output, "a") as out:
+                out.write(json.dumps(record) + "\n")
         share = [r[0][point + " share"] for r in rounds if point + " share" in r[0]]
         shown = f"{100 * statistics.median(share):.0f} %" if share else ""
         print(f"| {name} | {threads} | {point} | {theirs:.1f} | {ours:.1f} | {statistics.median(ratios):.2f} "
@@ -132,6 +137,7 @@ def main() -> None:
     parser.add_argument("--depths", default="64,1500")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prefix", default="")
+    parser.add_argument("--output", type=Path, help="append the points to this file, JSON lines")
     parser.add_argument("--flags", default="", help="more flags of `stagformer bench`")
     arguments = parser.parse_args()
     print("| format | threads | point | llama.cpp tokens/s | stagformer tokens/s | ratio | range | of stream |")

@@ -103,16 +103,17 @@ def batches(m: Measurements) -> None:
 
 
 def roofline(record: dict) -> float:
-    """Tokens/s if a step took the longer of streaming its bytes and multiplying at the measured peaks."""
+    """Tokens/s if products took the longer of streaming the weights and multiplying at the measured peak, and
+    attention streamed the caches."""
     decode, rank, batch = record["decode"], record["per_rank"][0], record["batch"]
     peak = rank["int8_gop_per_s"] if record["weights"].startswith("q") else rank["f32_gflop_per_s"]
-    stream = (decode["weight_bytes"] + decode["cache_bytes"]) / decode["stream_gb_per_s"]
     multiply = 2 * record["model"]["parameters"] * batch / (peak or rank["f32_gflop_per_s"])
-    return batch / (max(stream, multiply) * 1e-9)
+    products = max(decode["weight_bytes"] / decode["stream_gb_per_s"], multiply)
+    return 1e9 * batch / (products + decode["cache_bytes"] / decode["stream_gb_per_s"])
 
 
 def two_ranks(m: Measurements) -> None:
-    head("model", "format", "one rank", "two ranks", "ratio", "two streams / one", "efficiency", "outside us", "share")
+    head("model", "format", "one rank", "two ranks", "ratio", "ideal", "two streams / one", "beyond compute us", "share")
     small = config("llama-135m-shape-2x15.json", vocab_size=8192,
                    sections={"layers_per_section": 3})
     for label, file in (("2 x 15 layers", str(CONFIGS / "llama-135m-shape-2x15.json")), ("2 x 3 layers, in cache", small)):
@@ -124,14 +125,26 @@ def two_ranks(m: Measurements) -> None:
             streams = [2 * two["decode"]["stream_gb_per_s"] / one["decode"]["stream_gb_per_s"] for one, two in rounds]
             row(label, weights, f"{statistics.median(decode_rate(r[0]) for r in rounds):.0f}",
                 f"{statistics.median(decode_rate(r[1]) for r in rounds):.0f}", f"{statistics.median(ratios):.2f}",
-                f"{statistics.median(streams):.2f}",
-                f"{100 * statistics.median(r[1]['decode']['efficiency'] for r in rounds):.0f} %",
-                f"{statistics.median(r[1]['decode']['outside_compute_us'] for r in rounds):.0f}",
-                f"{100 * statistics.median(r[1]['decode']['outside_compute_share'] for r in rounds):.1f} %")
+                f"{statistics.median(ideal_of_ranks(*r) for r in rounds):.2f}", f"{statistics.median(streams):.2f}",
+                *critical_path(r[1] for r in rounds))
+
+
+def ideal_of_ranks(one: dict, two: dict) -> float:
+    """One rank's compute against the longest of two ranks', which need not be half of it."""
+    return one["decode"]["longest_compute_us"] / two["decode"]["longest_compute_us"]
+
+
+def critical_path(records) -> tuple[str, str]:
+    """Time of a step beyond the longest rank's compute: waiting, exchange and bookkeeping that nothing hides."""
+    records = list(records)
+    steps = [r["decode"]["step_ms"] * 1e3 for r in records]
+    beyond = [step - r["decode"]["longest_compute_us"] for step, r in zip(steps, records)]
+    share = statistics.median(b / s for b, s in zip(beyond, steps))
+    return f"{statistics.median(beyond):.1f}", f"{100 * share:.1f} %"
 
 
 def schedules(m: Measurements) -> None:
-    head("d", "format", "sequential ms", "staggered ms", "ratio", "ideal ratio", "outside us", "share")
+    head("d", "format", "sequential ms", "staggered ms", "ratio", "ideal ratio", "beyond compute us", "share")
     for d in (576, 1024, 2048):
         heads = d // 64
         file = config("llama-135m-shape-2x15.json", hidden_size=d, intermediate_size=8 * d // 3 // 32 * 32,
@@ -144,8 +157,7 @@ def schedules(m: Measurements) -> None:
         ideal = statistics.median(ideal_ratio(*r) for r in rounds)
         row(d, "q8_0", f"{steps[0]:.3f}", f"{steps[1]:.3f}",
             f"{statistics.median(r[0]['decode']['step_ms'] / r[1]['decode']['step_ms'] for r in rounds):.2f}",
-            f"{ideal:.2f}", f"{statistics.median(r[1]['decode']['outside_compute_us'] for r in rounds):.0f}",
-            f"{100 * statistics.median(r[1]['decode']['outside_compute_share'] for r in rounds):.1f} %")
+            f"{ideal:.2f}", *critical_path(r[1] for r in rounds))
 
 
 def ideal_ratio(sequential: dict, staggered: dict) -> float:
