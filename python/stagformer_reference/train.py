@@ -40,6 +40,7 @@ class TrainingConfig:
     warmup_tokens: int = 500_000
     weight_decay: float = 0.1
     beta2: float = 0.95
+    cross_attention_rate: float = 1.0   # cross-attention learns at this share of the learning rate
     clip: float = 1.0
     dropout: float = 0.0
     at_start: float = 0.7               # share of windows that begin at a document's start
@@ -133,11 +134,12 @@ class Trainer:
         return make_tokenizer("sentencepiece", path.read_bytes())
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
-        parameters = list(self.model.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": self.t.weight_decay},
-            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-        ]
+        groups: dict[tuple[float, float], list] = {}
+        for name, parameter in self.model.named_parameters():
+            crosses = "cross_attention" in name or "memory_norm" in name
+            rate = self.t.cross_attention_rate if crosses else 1.0
+            groups.setdefault((self.t.weight_decay if parameter.dim() >= 2 else 0.0, rate), []).append(parameter)
+        groups = [{"params": group, "weight_decay": decay, "rate": rate} for (decay, rate), group in groups.items()]
         return torch.optim.AdamW(groups, lr=self.t.learning_rate, betas=(0.9, self.t.beta2), fused=True)
 
     def log(self, text: str) -> None:
@@ -172,7 +174,7 @@ class Trainer:
         model.train()
         torch.manual_seed(self.t.seed + 7919 * (self.step * self.world + self.rank))  # dropout masks, also after a resume
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group.get("rate", 1.0)
         ids = torch.from_numpy(self.mixture.batch(self.t.batch, self.rank, self.step, self.progress()))
         loss = self.loss(model, ids)
         self.optimiser.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""python -m stagformer_reference.family --list F.json --output DIR [--data DATA] [--evaluate PROGRAM] [--bench PROGRAM] [--report FOLDER]
+"""python -m stagformer_reference.family --list F.json --output DIR [--data D] [--evaluate PROGRAM] [--bench PROGRAM] [--report R]
 
 Every step goes on where it was stopped and leaves what is finished alone.
 """
@@ -25,7 +25,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="runs trained at a time")
     parser.add_argument("--evaluate", metavar="PROGRAM", help="measure losses with this stagformer program")
     parser.add_argument("--tasks", help="folder of blimp/ and hellaswag/, scored with --evaluate")
-    parser.add_argument("--bench", metavar="PROGRAM", help="measure decode steps with this stagformer program; on a quiet machine")
+    parser.add_argument("--bench", metavar="PROGRAM", help="time decode steps with this stagformer program")
     parser.add_argument("--launch", default="mpirun -n {ranks}", help="starts several ranks for --bench")
     parser.add_argument("--report", metavar="FOLDER", help="write report.md and quality-latency.svg there")
     return parser.parse_args(arguments)
