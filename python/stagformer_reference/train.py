@@ -40,6 +40,7 @@ class TrainingConfig:
     warmup_tokens: int = 500_000
     weight_decay: float = 0.1
     beta2: float = 0.95
+    cross_attention_rate: float = 1.0   # cross-attention learns at this share of the learning rate
     clip: float = 1.0
     dropout: float = 0.0
     at_start: float = 0.7               # share of windows that begin at a document's start
@@ -63,16 +64,30 @@ class RunConfig:
 
     @staticmethod
     def read(path: str) -> "RunConfig":
-        values = json.loads(Path(path).read_text())
+        return RunConfig.from_dict(json.loads(Path(path).read_text()), path)
+
+    @staticmethod
+    def from_dict(values: dict, where: str) -> "RunConfig":
+        """`where` names the values in errors."""
         unknown = set(values) - {"model", "data", "training"}
         if unknown:
-            raise ConfigError(f"unknown key {sorted(unknown)[0]} in {path}")
+            raise ConfigError(f"unknown key {sorted(unknown)[0]} in {where}")
         try:
             data = [CorpusConfig(**entry) for entry in values["data"]]
             training = TrainingConfig(**values["training"])
-        except (TypeError, KeyError) as error:
-            raise ConfigError(f"{path}: {error}") from None
-        return RunConfig(ModelConfig.from_dict(values["model"]), data, training)
+            model = ModelConfig.from_dict(values["model"])
+        except (TypeError, KeyError, ConfigError) as error:
+            raise ConfigError(f"{where}: {error}") from None
+        return RunConfig(model, data, training)
+
+
+def train_pieces(documents: list[list[str]], t: TrainingConfig) -> bytes:
+    """A SentencePiece model from the beginning of each corpus's training documents."""
+    lines = []
+    for corpus in documents:
+        text = "\n".join(corpus)[: t.tokenizer_characters]
+        lines += [line for line in text.split("\n") if line]
+    return train_sentencepiece(lines, t.tokenizer_pieces)
 
 
 class Trainer:
@@ -112,21 +127,19 @@ class Trainer:
             return make_tokenizer("byte")
         path = self.out / "tokenizer.model"
         if not path.exists() and self.rank == 0:
-            lines = []
-            for corpus in documents:
-                text = "\n".join(corpus)[: self.t.tokenizer_characters]
-                lines += [line for line in text.split("\n") if line]
-            _replace(path, lambda name: Path(name).write_bytes(train_sentencepiece(lines, self.t.tokenizer_pieces)))
+            pieces = train_pieces(documents, self.t)
+            _replace(path, lambda name: Path(name).write_bytes(pieces))
         if self.world > 1:
             dist.barrier()
         return make_tokenizer("sentencepiece", path.read_bytes())
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
-        parameters = list(self.model.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": self.t.weight_decay},
-            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-        ]
+        groups: dict[tuple[float, float], list] = {}
+        for name, parameter in self.model.named_parameters():
+            crosses = "cross_attention" in name or "memory_norm" in name
+            rate = self.t.cross_attention_rate if crosses else 1.0
+            groups.setdefault((self.t.weight_decay if parameter.dim() >= 2 else 0.0, rate), []).append(parameter)
+        groups = [{"params": group, "weight_decay": decay, "rate": rate} for (decay, rate), group in groups.items()]
         return torch.optim.AdamW(groups, lr=self.t.learning_rate, betas=(0.9, self.t.beta2), fused=True)
 
     def log(self, text: str) -> None:
@@ -161,7 +174,7 @@ class Trainer:
         model.train()
         torch.manual_seed(self.t.seed + 7919 * (self.step * self.world + self.rank))  # dropout masks, also after a resume
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group.get("rate", 1.0)
         ids = torch.from_numpy(self.mixture.batch(self.t.batch, self.rank, self.step, self.progress()))
         loss = self.loss(model, ids)
         self.optimiser.zero_grad(set_to_none=True)

@@ -6,6 +6,7 @@ import torch
 from stagformer_reference.config import ConfigError
 from stagformer_reference.evaluate import main as evaluate_main
 from stagformer_reference.export import load
+from stagformer_reference.model import StagFormer
 from stagformer_reference.train import RunConfig, main
 
 STORY = "The cat sat on the mat. The dog ran to the cat and said hello. "
@@ -63,6 +64,18 @@ def run_to(folder, config: str, steps: int):
         return train(folder, "parts", config)
     finally:
         module.Trainer = original
+
+
+def test_cross_attention_learns_at_its_own_rate(tmp_path):
+    """One Adam step moves each weight by its learning rate, cross-attention by a tenth of it."""
+    config = run_file(tmp_path, 256, cross_attention_rate=0.1, dropout=0.0, weight_decay=0.0, warmup_tokens=1)
+    trainer = train(tmp_path, "out", config)
+    assert trainer.step == 1
+    torch.manual_seed(trainer.t.seed)
+    start = dict(StagFormer(trainer.run.model).named_parameters())
+    moved = {name: (p - start[name]).abs().max().item() for name, p in trainer.model.named_parameters()}
+    assert moved["sections.1.layers.0.cross_attention.o.weight"] == pytest.approx(5e-4, rel=1e-3)
+    assert moved["sections.1.layers.0.self_attention.o.weight"] == pytest.approx(5e-3, rel=1e-3)
 
 
 def test_run_file_errors(tmp_path):

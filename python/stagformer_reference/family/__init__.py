@@ -1,0 +1,1 @@
+"""Many small models trained alike and compared: python -m stagformer_reference.family --help"""
