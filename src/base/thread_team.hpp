@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <thread>
 #include <utility>
+#include <vector>
 
 namespace stagformer::internal {
 
@@ -128,8 +130,16 @@ class ThreadTeam {
 
   template <typename Start>
   void open(const Start& start) const {
+#if defined(__SANITIZE_THREAD__)  // which does not see the OpenMP library's joins, and would call them races
+    std::vector<std::thread> others;
+    for (int index = 1; index < threads_; ++index)
+      others.emplace_back([&start, index, this] { start(index, threads_); });
+    start(0, threads_);
+    for (std::thread& thread : others) thread.join();
+#else
 #pragma omp parallel num_threads(threads_)
     start(omp_get_thread_num(), omp_get_num_threads());
+#endif
   }
 
   int threads_;
