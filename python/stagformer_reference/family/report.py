@@ -167,7 +167,7 @@ def plot(rows: list[Row], path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "stagformer"  # the same file from the same table
     axis, found = points(rows)
     numbers = {row.label: n for n, row in enumerate(rows, 1)}
-    figure, axes = pyplot.subplots(figsize=(9, 5))
+    figure, axes = pyplot.subplots(figsize=(8.5, 7))
     for marker, kind in zip("osD^", dict.fromkeys(kind for kind, *_ in found)):
         own = [point for point in found if point[0] == kind]
         middle = [statistics.mean(values) for *_, values in own]
@@ -181,9 +181,9 @@ def plot(rows: list[Row], path: Path) -> None:
     axes.grid(alpha=0.3)
     handles, titles = axes.get_legend_handles_labels()
     blank = [matplotlib.lines.Line2D([], [], linestyle="")] * len(rows)
-    figure.legend(handles + blank, titles + [f"{n}  {label}" for label, n in numbers.items()], loc="center right",
-                  fontsize=7, handlelength=1.2)
-    figure.tight_layout(rect=(0, 0, 0.6, 1))
+    figure.legend(handles + blank, titles + [f"{n}  {label}" for label, n in numbers.items()], loc="lower center",
+                  ncols=2, fontsize=7, handlelength=1.2)
+    figure.tight_layout(rect=(0, 0.25, 1, 1))
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
