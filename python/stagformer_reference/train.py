@@ -21,11 +21,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from .checkpoint import Checkpoint, read_checkpoint
 from .config import ConfigError, ModelConfig
 from .data import Corpus, CorpusConfig, Mixture, data_folder, read_documents, split_holdout, validation_windows
-
+from .export import tokenizer_of
 from .model import StagFormer
 from .tokenizer import make_tokenizer, train_sentencepiece
+from .uptrain import start_from
 
 
 @dataclass
@@ -93,14 +95,19 @@ def train_pieces(documents: list[list[str]], t: TrainingConfig) -> bytes:
 class Trainer:
     """Model, optimiser and data of one process, and what is saved of them."""
 
-    def __init__(self, run: RunConfig, folder: Path, out: Path, max_hours: float, device: str):
-        self.run, self.t, self.out, self.max_hours = run, run.training, out, max_hours
+    def __init__(self, run: RunConfig, folder: Path, out: Path, max_hours: float, device: str,
+                 decoder: Checkpoint | None = None):
+        """`decoder`: an ordinary decoder to start from, whose tokenizer is kept."""
+        self.run, self.t, self.out, self.max_hours, self.decoder = run, run.training, out, max_hours, decoder
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         self.device = torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         self._load_data(folder)
         torch.manual_seed(self.t.seed)
-        self.model = StagFormer(run.model).to(self.device)
+        self.model = StagFormer(run.model)
+        if decoder:
+            start_from(self.model, decoder)
+        self.model.to(self.device)
         self.model.set_dropout(self.t.dropout)
         self.optimiser = self._make_optimiser()
         self.step, self.tokens, self.seconds = 0, 0, 0.0
@@ -123,6 +130,8 @@ class Trainer:
         self.log(f"training tokens: {sizes}")
 
     def _load_tokenizer(self, documents: list[list[str]]):
+        if self.decoder:
+            return tokenizer_of(self.decoder)
         if self.t.tokenizer == "byte":
             return make_tokenizer("byte")
         path = self.out / "tokenizer.model"
@@ -282,6 +291,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", required=True, help="run file: model, data, training")
     parser.add_argument("--out", required=True, help="folder of state.pt, curve.csv, tokenizer.model, model.h5")
     parser.add_argument("--data", help="data folder (default: environment variable STAGFORMER_DATA)")
+    parser.add_argument("--start-from", help="checkpoint of an ordinary decoder whose layers are dealt to the sections")
     parser.add_argument("--max-hours", type=float, default=0.0, help="end the schedule after this time (0: by tokens only)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: PyTorch's default)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -298,8 +308,9 @@ def main(arguments: list[str] | None = None) -> Trainer:
         dist.init_process_group("nccl" if device == "cuda" else "gloo")
         if device == "cuda":
             device = f"cuda:{os.environ['LOCAL_RANK']}"
+    decoder = read_checkpoint(options.start_from) if options.start_from else None
     trainer = Trainer(RunConfig.read(options.config), data_folder(options.data), Path(options.out),
-                      options.max_hours, device)
+                      options.max_hours, device, decoder)
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: setattr(trainer, "stop", True))
     trainer.log(f"{trainer.model.parameter_count():,} parameters, {trainer.world} device(s)")
