@@ -1,11 +1,13 @@
 """Perplexity: its value, the per-token file, and both the same however they are computed."""
 
 import math
+from pathlib import Path
 
 import golden
 from support import TestCase, checkpoint, main, run
 
 TEXT = "A text that is scored: it has to be longer than a few windows, with \u00fcmlauts, and\nseveral lines.\n" * 2
+STORIES = Path(__file__).parents[2] / "models/stories-2x3.h5"
 HEADER = "position,token_id,log_probability"
 
 
@@ -46,6 +48,24 @@ class Eval(TestCase):
             self.assertTrue(golden.holds_log_probabilities(name, vocabulary, tokens[1:count], values, 2e-4), values)
             self.assertFalse(golden.holds_log_probabilities(name, vocabulary, tokens[1:count],
                                                             [*values[:-1], values[-1] + 1e-3], 2e-4))
+
+    def test_contexts_of_several_chunks_of_attention(self):
+        """The shipped model's 512 positions, which threads share in pieces where rows are few."""
+        text = "".join(f"Once upon a time, Tom had {n} red balls. He gave {n % 7} of them to his friend.\n" for n in range(40))
+        csv = self.folder / "long.csv"
+
+        def evaluate(*args, ranks=None):
+            self.succeeds(run("eval", "--checkpoint", STORIES, "--text", self.file("long", text), "--per-token", csv, *args,
+                              ranks=ranks))
+            return csv.read_text()
+
+        whole = evaluate("--threads", "1")
+        self.assertGreater(max(position for position, _, _ in self.rows(whole)), 500)
+        for ranks, *args in ((None, "--threads", "3", "--chunk", "1"), (None, "--threads", "2", "--chunk", "37"),
+                             (2, "--threads", "2", "--chunk", "5")):
+            with self.subTest(ranks=ranks, args=args):
+                self.assertEqual(evaluate(*args, ranks=ranks), whole)
+        self.assertNotEqual(evaluate("--cache", "bf16"), whole)
 
     def test_the_same_bit_for_bit(self):
         whole = self.evaluate("--context", "16")
