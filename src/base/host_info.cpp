@@ -10,6 +10,8 @@
 #include <sstream>
 #include <thread>
 
+#include "base/hash.hpp"
+
 namespace stagformer::internal {
 namespace {
 
@@ -88,14 +90,20 @@ std::string format_bytes(std::int64_t bytes) {
   return text.data();
 }
 
+std::string hexadecimal(std::uint64_t value) {
+  std::array<char, 20> text{};
+  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(value));
+  return text.data();
+}
+
 std::uint64_t file_fingerprint(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return 0;
-  std::uint64_t hash = 14695981039346656037ULL;
+  std::uint64_t hash = kHashStart;
   std::vector<char> block(1 << 16);
   while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0)
     for (std::streamsize i = 0; i < in.gcount(); ++i)
-      hash = (hash ^ static_cast<unsigned char>(block[static_cast<std::size_t>(i)])) * 1099511628211ULL;
+      hash = hash_step(hash, static_cast<unsigned char>(block[static_cast<std::size_t>(i)]));
   return hash;
 }
 

@@ -19,6 +19,9 @@ std::int64_t available_memory();
 /// "1.5 GiB", "312 KiB"
 std::string format_bytes(std::int64_t bytes);
 
+/// 16 digits.
+std::string hexadecimal(std::uint64_t value);
+
 /// Fingerprint of a file's bytes (FNV-1a, 64 bits); 0 where it cannot be read.
 std::uint64_t file_fingerprint(const std::string& path);
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "base/hash.hpp"
 #include "checkpoint/schema.hpp"
 #include "kernels/packed_matrix.hpp"
 
@@ -12,8 +13,8 @@ namespace stagformer::internal {
 namespace {
 
 std::uint64_t text_hash(const std::string& text, std::uint64_t hash) {
-  hash ^= 14695981039346656037ULL;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+  hash ^= kHashStart;
+  for (const char c : text) hash = hash_step(hash, static_cast<unsigned char>(c));
   return hash;
 }
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <set>
 
+#include "base/host_info.hpp"
+#include "base/statistics.hpp"
 #include "cli/report.hpp"
 
 namespace stagformer::internal {
@@ -14,12 +16,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kGiga = 1e9, kMicro = 1e6;
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const std::size_t n = values.size();
-  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
 /// The repetition whose time is the lower median.
 std::size_t median_place(const std::vector<double>& seconds) {
   std::vector<std::size_t> order(seconds.size());
@@ -28,23 +24,11 @@ std::size_t median_place(const std::vector<double>& seconds) {
   return order[(order.size() - 1) / 2];
 }
 
-template <typename Value>
-std::vector<Value> gather(Transport& world, const Value& mine) {
-  Bytes bytes(sizeof mine);
-  std::memcpy(bytes.data(), &mine, sizeof mine);
-  std::vector<Value> all;
-  for (const Bytes& other : world.all_gather(bytes)) {
-    all.emplace_back();
-    std::memcpy(&all.back(), other.data(), sizeof mine);
-  }
-  return all;
-}
-
 /// Repetition by repetition the slowest rank's time.
 std::vector<double> slowest(Transport& world, const std::vector<BenchSample>& samples) {
   std::vector<double> seconds;
   for (const BenchSample& sample : samples) {
-    const std::vector<double> all = gather(world, sample.seconds);
+    const std::vector<double> all = gather_values(world, sample.seconds);
     seconds.push_back(*std::ranges::max_element(all));
   }
   return seconds;
@@ -155,8 +139,6 @@ Json decode_of(const ModelRun& run, const BenchResult& r) {
     longest = std::max(longest, seconds_of(other.decode, false) / steps);
     measured = std::max(measured, other.decode.seconds / steps);
   }
-  char digest[20];
-  std::snprintf(digest, sizeof digest, "%016llx", static_cast<unsigned long long>(r.token_digest));
   return {{"tokens_per_s",
            rates(static_cast<double>(r.point.decode * r.point.batch) * run.grid().replicas, r.decode_s)},
           {"seconds", r.decode_s},
@@ -172,37 +154,31 @@ Json decode_of(const ModelRun& run, const BenchResult& r) {
           {"outside_compute_share", outside / measured},
           {"longest_compute_us", longest * kMicro},
           {"efficiency", longest / measured},
-          {"token_digest", digest}};
+          {"token_digest", hexadecimal(r.token_digest)}};
 }
 
 Json ranks_of(const ModelRun& run, const BenchResult& r) {
   Json ranks = Json::array();
   const auto steps = static_cast<double>(r.point.decode);
   for (std::size_t i = 0; i < r.ranks.size(); ++i) {
-    const RankFacts& facts = run.facts()[i];
     const BenchRankFigures& rank = r.ranks[i];
-    ranks.push_back({{"rank", i},
-                     {"host", facts.host},
-                     {"cores", facts.cores},
-                     {"threads", facts.threads},
-                     {"oversubscribed", facts.oversubscribed},
-                     {"replica", facts.replica},
-                     {"first_section", facts.first_section},
-                     {"sections", facts.sections},
-                     {"step_weight_bytes", rank.bytes.weights},
-                     {"step_cache_bytes", rank.bytes.caches},
-                     {"stream_gb_per_s", rank.machine.read_bytes_per_s / kGiga},
-                     {"stream_bytes", rank.machine.read_bytes},
-                     {"f32_gflop_per_s", rank.machine.f32_operations_per_s / kGiga},
-                     {"int8_gop_per_s", rank.machine.byte_operations_per_s / kGiga},
-                     {"step_us", rank.decode.seconds / steps * kMicro},
-                     {"step_phases_us", phases_us(rank.decode, steps)},
-                     {"step_compute_us", seconds_of(rank.decode, false) / steps * kMicro},
-                     {"step_outside_us", seconds_of(rank.decode, true) / steps * kMicro},
-                     {"step_messages", static_cast<double>(rank.decode.messages) / steps},
-                     {"step_sent_bytes", static_cast<double>(rank.decode.bytes) / steps},
-                     {"prefill_us", rank.prefill.seconds * kMicro},
-                     {"prefill_phases_us", phases_us(rank.prefill, 1)}});
+    Json record = {{"rank", i}};
+    record.update(placement_record<Json>(run.facts()[i]));
+    record.update(Json{{"step_weight_bytes", rank.bytes.weights},
+                       {"step_cache_bytes", rank.bytes.caches},
+                       {"stream_gb_per_s", rank.machine.read_bytes_per_s / kGiga},
+                       {"stream_bytes", rank.machine.read_bytes},
+                       {"f32_gflop_per_s", rank.machine.f32_operations_per_s / kGiga},
+                       {"int8_gop_per_s", rank.machine.byte_operations_per_s / kGiga},
+                       {"step_us", rank.decode.seconds / steps * kMicro},
+                       {"step_phases_us", phases_us(rank.decode, steps)},
+                       {"step_compute_us", seconds_of(rank.decode, false) / steps * kMicro},
+                       {"step_outside_us", seconds_of(rank.decode, true) / steps * kMicro},
+                       {"step_messages", static_cast<double>(rank.decode.messages) / steps},
+                       {"step_sent_bytes", static_cast<double>(rank.decode.bytes) / steps},
+                       {"prefill_us", rank.prefill.seconds * kMicro},
+                       {"prefill_phases_us", phases_us(rank.prefill, 1)}});
+    ranks.push_back(std::move(record));
   }
   return ranks;
 }
@@ -220,10 +196,10 @@ BenchResult gather_result(ModelRun& run, const BenchPoint& point, const BenchSam
   result.step_p99_s = percentile(samples.step_s, 99);
   result.prefill_operations = prefill_operations(run.index(), point);
   result.token_digest = samples.token_digest;
-  result.ranks =
-      gather<BenchRankFigures>(world, {machine, step_bytes(run.index(), run.part(), run.options(), point),
-                                       samples.prefill[median_place(result.prefill_s)],
-                                       samples.decode[median_place(result.decode_s)]});
+  result.ranks = gather_values<BenchRankFigures>(
+      world,
+      {machine, step_bytes(run.index(), run.part(), run.options(), point),
+       samples.prefill[median_place(result.prefill_s)], samples.decode[median_place(result.decode_s)]});
   return result;
 }
 

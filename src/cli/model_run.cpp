@@ -22,12 +22,6 @@ namespace {
 
 constexpr std::size_t kTraceSpans = 200000;
 
-std::string hexadecimal(std::uint64_t value) {
-  char text[20];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
-  return text;
-}
-
 /// Settings that may differ from rank to rank: where things are and what is printed, not what is computed.
 nlohmann::json shared_settings(const VisitSettings& visit) {
   nlohmann::json record = settings_record(visit);
@@ -38,16 +32,10 @@ nlohmann::json shared_settings(const VisitSettings& visit) {
 }
 
 nlohmann::json to_json(const RankFacts& facts) {
-  return {{"host", facts.host},
-          {"cores", facts.cores},
-          {"threads", facts.threads},
-          {"oversubscribed", facts.oversubscribed},
-          {"replica", facts.replica},
-          {"first_section", facts.first_section},
-          {"sections", facts.sections},
-          {"weight_bytes", facts.weight_bytes},
-          {"cache_bytes", facts.cache_bytes},
-          {"load_s", facts.load_s}};
+  auto record = placement_record<nlohmann::json>(facts);
+  record.update(
+      {{"weight_bytes", facts.weight_bytes}, {"cache_bytes", facts.cache_bytes}, {"load_s", facts.load_s}});
+  return record;
 }
 
 RankFacts facts_from(const nlohmann::json& j) {
@@ -142,13 +130,7 @@ void ModelRun::place() {
   replica_ = world_->split(replica_number());
   replica_->set_stall_timeout(settings_.stall_timeout);
   int level = best_instruction_set();
-  Bytes mine(sizeof level);
-  std::memcpy(mine.data(), &level, sizeof level);
-  for (const Bytes& bytes : world_->all_gather(mine)) {
-    int other = 0;
-    std::memcpy(&other, bytes.data(), sizeof other);
-    level = std::min(level, other);
-  }
+  for (const int other : gather_values(*world_, level)) level = std::min(level, other);
   use_instruction_set(level);
   instruction_set_ = instruction_set_name(level);
   use_matmul_kernels(settings_.kernels == "blas" ? MatmulKernels::blas : MatmulKernels::native);
@@ -298,7 +280,7 @@ void ModelRun::log_ranks() {
 
 void ModelRun::report(double seconds, const nlohmann::json& result) {
   const RankTimes mine = rank_times(*engine_, *replica_, seconds);
-  const std::vector<RankTimes> all = gather_times(*world_, mine);
+  const std::vector<RankTimes> all = gather_values(*world_, mine);
   if (is_root()) log_lines(time_lines(all, all_facts_));
   std::string trace;
   if (settings_.trace) trace = gather_trace(*world_, engine_->trace(), clock_offset(*world_));

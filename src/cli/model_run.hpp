@@ -35,6 +35,15 @@ struct RankFacts {
   double load_s = 0;
 };
 
+/// Where the rank is and what it has there.
+template <typename Json>
+Json placement_record(const RankFacts& facts) {
+  return {{"host", facts.host},        {"cores", facts.cores},
+          {"threads", facts.threads},  {"oversubscribed", facts.oversubscribed},
+          {"replica", facts.replica},  {"first_section", facts.first_section},
+          {"sections", facts.sections}};
+}
+
 class ModelRun {
  public:
   /// `all_settings` visits the subcommand's settings too: they are compared between ranks and recorded.

@@ -72,17 +72,6 @@ RankTimes rank_times(Engine& engine, const Transport& replica, double seconds) {
   return times;
 }
 
-std::vector<RankTimes> gather_times(Transport& world, const RankTimes& mine) {
-  Bytes bytes(sizeof mine);
-  std::memcpy(bytes.data(), &mine, sizeof mine);
-  std::vector<RankTimes> all;
-  for (const Bytes& other : world.all_gather(bytes)) {
-    all.emplace_back();
-    std::memcpy(&all.back(), other.data(), sizeof mine);
-  }
-  return all;
-}
-
 std::vector<std::string> header_lines(const Transport& world, const std::string& command,
                                       const std::string& instruction_set, const std::string& kernels) {
   return {"stagformer " + std::string(version()) + " (" + build_commit() + "; " + build_summary() + ")",

@@ -24,8 +24,6 @@ struct RankTimes {
 };
 
 RankTimes rank_times(Engine& engine, const Transport& replica, double seconds);
-/// Collective; every rank gets all.
-std::vector<RankTimes> gather_times(Transport& world, const RankTimes& mine);
 
 std::vector<std::string> header_lines(const Transport& world, const std::string& command,
                                       const std::string& instruction_set, const std::string& kernels);

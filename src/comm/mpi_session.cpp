@@ -32,11 +32,12 @@ bool is_initialized() {
 
 MpiSession::MpiSession(int& argc, char**& argv) : owns_(!is_initialized()) {
   int level = MPI_THREAD_SINGLE;
-  if (owns_) prefer_eager_messages();
-  if (owns_)
+  if (owns_) {
+    prefer_eager_messages();
     mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
-  else
+  } else {
     mpi_check(MPI_Query_thread(&level), "MPI_Query_thread");
+  }
   mpi_check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   if (level < MPI_THREAD_FUNNELED)
     throw CommError(library() + " offers thread level " + std::to_string(level) +

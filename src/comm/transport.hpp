@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -126,5 +127,19 @@ class Transport {
   std::uint64_t messages_sent_ = 0;
   std::uint64_t bytes_sent_ = 0;
 };
+
+/// Collective: every rank's value, by rank. A value is plain memory, sent as it is.
+template <typename Value>
+std::vector<Value> gather_values(Transport& world, const Value& mine) {
+  static_assert(std::is_trivially_copyable_v<Value>);
+  Bytes bytes(sizeof mine);
+  std::memcpy(bytes.data(), &mine, sizeof mine);
+  std::vector<Value> all;
+  for (const Bytes& other : world.all_gather(bytes)) {
+    all.emplace_back();
+    std::memcpy(&all.back(), other.data(), sizeof mine);
+  }
+  return all;
+}
 
 }  // namespace stagformer::internal

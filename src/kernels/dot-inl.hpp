@@ -76,34 +76,7 @@ HWY_INLINE V16 fused(const V16& a, const V16& b, const V16& c) {
 // Activations are -127..127. Bytes of weights stand for q + 128; a start of -128 * (sum of activations) takes
 // the offset off.
 
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
-
-using FourBytes = VI;
-HWY_INLINE FourBytes four_bytes(std::int32_t x) {
-  return hn::Set(I32(), x);
-}
-
-template <bool>
-using Dots = I16;
-template <bool>
-using Prepared = U16;
-
-template <bool>
-HWY_INLINE U16 prepare(const U16& w) {
-  return w;
-}
-template <bool>
-HWY_INLINE I16 begin_dots(std::int32_t start) {
-  return splat_int(start);
-}
-HWY_INLINE void add_dots(I16& dots, const U16& w, const FourBytes& x) {
-  dots.part[0] = VI{_mm512_dpbusd_epi32(dots.part[0].raw, w.part[0].raw, x.raw)};
-}
-HWY_INLINE I16 words(const I16& dots, std::int32_t) {
-  return dots;
-}
-
-#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4 && HWY_TARGET > HWY_AVX3_DL
 
 using S16 = hn::Repartition<std::int16_t, F32>;
 using VS = hn::Vec<S16>;
@@ -205,16 +178,7 @@ HWY_INLINE I16 words(const ByteDots& dots, std::int32_t) {
   return sums;
 }
 
-#else
-
-struct FourBytes {
-  VI byte[4];
-};
-HWY_INLINE FourBytes four_bytes(std::int32_t x) {
-  FourBytes four;
-  for (int j = 0; j < 4; ++j) four.byte[j] = hn::Set(I32(), static_cast<std::int8_t>(x >> (8 * j)));
-  return four;
-}
+#else  // in 32 bits from the beginning
 
 template <bool>
 using Dots = I16;
@@ -229,6 +193,31 @@ template <bool>
 HWY_INLINE I16 begin_dots(std::int32_t start) {
   return splat_int(start);
 }
+HWY_INLINE I16 words(const I16& dots, std::int32_t) {
+  return dots;
+}
+
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
+
+using FourBytes = VI;
+HWY_INLINE FourBytes four_bytes(std::int32_t x) {
+  return hn::Set(I32(), x);
+}
+HWY_INLINE void add_dots(I16& dots, const U16& w, const FourBytes& x) {
+  dots.part[0] = VI{_mm512_dpbusd_epi32(dots.part[0].raw, w.part[0].raw, x.raw)};
+}
+
+#else
+
+struct FourBytes {
+  VI byte[4];
+};
+HWY_INLINE FourBytes four_bytes(std::int32_t x) {
+  FourBytes four;
+  for (int j = 0; j < 4; ++j) four.byte[j] = hn::Set(I32(), static_cast<std::int8_t>(x >> (8 * j)));
+  return four;
+}
+
 HWY_INLINE VI add_four(VI sum, VU w, const FourBytes& x) {
   const VU mask = hn::Set(U32(), 0xffu);
   const auto product = [&x](int j, VU byte) { return hn::Mul(hn::BitCast(I32(), byte), x.byte[j]); };
@@ -240,10 +229,8 @@ HWY_INLINE VI add_four(VI sum, VU w, const FourBytes& x) {
 HWY_INLINE void add_dots(I16& dots, const U16& w, const FourBytes& x) {
   STAG_UNROLLED (i, kParts) dots.part[i] = add_four(dots.part[i], w.part[i], x);
 }
-HWY_INLINE I16 words(const I16& dots, std::int32_t) {
-  return dots;
-}
 
+#endif
 #endif
 
 }  // namespace HWY_NAMESPACE

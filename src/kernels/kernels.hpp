@@ -50,9 +50,6 @@ struct Activations {
 /// the matrix's row, with room for whole panels (y_stride >= panels * kPanelRows).
 void matmul(const PackedMatrix& w, const Activations& x, std::int64_t batch, float* y, std::int64_t y_stride,
             std::int64_t panel_begin, std::int64_t panel_end);
-/// The same from f32 rows, which each call quantises by itself, into memory of the thread, where w wants it.
-void matmul(const PackedMatrix& w, const float* x, std::int64_t x_stride, std::int64_t batch, float* y,
-            std::int64_t y_stride, std::int64_t panel_begin, std::int64_t panel_end);
 
 /// out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i], i in [0, n). out may be x.
 void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, float* out);

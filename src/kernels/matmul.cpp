@@ -1,6 +1,5 @@
 #include <atomic>
 
-#include "base/aligned_buffer.hpp"
 #include "base/check.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/matmul_paths.hpp"
@@ -38,20 +37,6 @@ void matmul(const PackedMatrix& w, const Activations& x, std::int64_t batch, flo
   if (!wants_quantized(w)) return matmul_float(product, panel_begin, panel_end);
   STAG_DCHECK(x.quantized != nullptr, w.rows, w.columns);
   matmul_int8(product, panel_begin, panel_end);
-}
-
-void matmul(const PackedMatrix& w, const float* x, std::int64_t x_stride, std::int64_t batch, float* y,
-            std::int64_t y_stride, std::int64_t panel_begin, std::int64_t panel_end) {
-  if (!wants_quantized(w))
-    return matmul(w, {x, x_stride, nullptr, 0}, batch, y, y_stride, panel_begin, panel_end);
-  thread_local AlignedBuffer<std::byte> rows;
-  const std::int64_t row_bytes = quantized_row_bytes(w.columns);
-  const auto needed = static_cast<std::size_t>(batch * row_bytes);
-  if (rows.size() < needed) rows = AlignedBuffer<std::byte>(needed);
-  for (std::int64_t b = 0; b < batch; ++b)
-    quantize_activations(x + b * x_stride, 0, w.columns / kBlockValues, w.columns,
-                         rows.data() + b * row_bytes);
-  matmul(w, {nullptr, 0, rows.data(), row_bytes}, batch, y, y_stride, panel_begin, panel_end);
 }
 
 }  // namespace stagformer::internal

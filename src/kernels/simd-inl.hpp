@@ -172,40 +172,6 @@ HWY_INLINE float sum_lanes(const V16& v) {
   return tree_sum(lane);
 }
 
-#if HWY_TARGET == HWY_SCALAR
-HWY_INLINE void sum_lanes_of_4(const V16 (&v)[4], float* to) {
-  for (int i = 0; i < 4; ++i) to[i] = sum_lanes(v[i]);
-}
-#else
-using F32x4 = hn::CappedTag<float, 4>;
-
-template <class V>
-HWY_INLINE auto fold_halves(V v) {
-  const hn::Half<hn::DFromV<V> > half;
-  return hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v));
-}
-
-/// The first two levels of the tree: 16 partial sums to 4.
-template <class Sums>
-HWY_INLINE hn::Vec<F32x4> fold_to_4(const Sums& v) {
-  if constexpr (kParts == 1)
-    return fold_halves(fold_halves(v.part[0]));
-  else if constexpr (kParts == 2)
-    return fold_halves(hn::Add(v.part[0], v.part[1]));
-  else
-    return hn::Add(hn::Add(v.part[0], v.part[2]), hn::Add(v.part[1], v.part[3]));
-}
-
-/// Sums of four V16 at once, each in the order of sum_lanes().
-HWY_INLINE void sum_lanes_of_4(const V16 (&v)[4], float* to) {
-  const F32x4 d;
-  const auto a = fold_to_4(v[0]), b = fold_to_4(v[1]), c = fold_to_4(v[2]), e = fold_to_4(v[3]);
-  const auto ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
-  const auto ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
-  hn::StoreU(hn::Add(hn::ConcatLowerLower(d, ce, ab), hn::ConcatUpperUpper(d, ce, ab)), d, to);
-}
-#endif
-
 }  // namespace HWY_NAMESPACE
 }  // namespace stagformer::internal
 HWY_AFTER_NAMESPACE();

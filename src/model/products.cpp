@@ -20,6 +20,17 @@ void multiply_panels(const ProductPart& part, const Activations& x, std::int64_t
     add(part.y + b * part.y_stride + begin, part.bias.data() + begin, end - begin);
 }
 
+/// Rows of d values made ready by prepare(to, row): a single one by every thread for itself, more are shared
+/// out, and the threads then meet.
+template <typename Prepare>
+Operand& prepare_rows(const ForwardContext& context, std::int64_t n, const Prepare& prepare) {
+  Operand& to = n == 1 ? context.own().row_of_d : context.scratch.normed;
+  const auto [begin, end] = n == 1 ? Panels{0, 1} : context.worker.share(n);
+  for (std::int64_t b = begin; b < end; ++b) prepare(to, b);
+  if (n > 1) context.worker.meet();
+  return to;
+}
+
 }  // namespace
 
 bool any_quantized(std::initializer_list<const PackedMatrix*> matrices) {
@@ -31,27 +42,24 @@ Activations normalize(const ForwardContext& context, const float* x, std::int64_
                       const std::vector<float>& weight, std::int64_t n, bool quantize) {
   const auto d = static_cast<std::int64_t>(weight.size());
   const auto eps = static_cast<float>(context.config.rms_norm_eps);
-  Operand& to = n == 1 ? context.own().row_of_d : context.scratch.normed;
-  const auto [begin, end] = n == 1 ? Panels{0, 1} : context.worker.share(n);
-  for (std::int64_t b = begin; b < end; ++b) {
-    rms_norm(x + b * x_stride, weight.data(), d, eps, to.values(b));
-    if (quantize) to.quantize(b);
-  }
-  if (n > 1) context.worker.meet();
-  return to.view();
+  return prepare_rows(context, n,
+                      [&](Operand& to, std::int64_t b) {
+                        rms_norm(x + b * x_stride, weight.data(), d, eps, to.values(b));
+                        if (quantize) to.quantize(b);
+                      })
+      .view();
 }
 
 Activations as_operand(const ForwardContext& context, const float* x, std::int64_t x_stride, std::int64_t n,
                        bool quantize) {
-  Operand& to = n == 1 ? context.own().row_of_d : context.scratch.normed;
-  const auto [begin, end] = n == 1 ? Panels{0, 1} : context.worker.share(n);
-  if (quantize)
-    for (std::int64_t b = begin; b < end; ++b) to.quantize_from(x + b * x_stride, b);
-  if (quantize && n > 1) context.worker.meet();
-  Activations view = to.view();
-  view.values = x;
-  view.stride = x_stride;
-  return view;
+  Activations rows{x, x_stride, nullptr, 0};
+  if (!quantize) return rows;
+  const Activations quantized = prepare_rows(context, n, [&](Operand& to, std::int64_t b) {
+                                  to.quantize_from(x + b * x_stride, b);
+                                }).view();
+  rows.quantized = quantized.quantized;
+  rows.quantized_stride = quantized.quantized_stride;
+  return rows;
 }
 
 void multiply(const ForwardContext& context, std::initializer_list<ProductPart> parts, const Activations& x,

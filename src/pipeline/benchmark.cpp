@@ -4,13 +4,12 @@
 #include <numeric>
 
 #include "base/check.hpp"
+#include "base/hash.hpp"
 #include "stagformer/error.hpp"
 #include "text/random.hpp"
 
 namespace stagformer::internal {
 namespace {
-
-constexpr std::uint64_t kDigestStart = 14695981039346656037ULL, kDigestFactor = 1099511628211ULL;
 
 /// A uniform token that depends on seed, sequence and position alone.
 std::int32_t random_token(std::uint64_t seed, std::int64_t sequence, std::int64_t position,
@@ -63,8 +62,8 @@ BenchSamples Benchmark::run(const BenchPoint& point, std::int64_t first_sequence
 /// Collective: whether any rank of any replica was asked to stop.
 bool Benchmark::stop_agreed() {
   samples_.stopped |= should_stop_();
-  for (const Bytes& other : world_.all_gather(Bytes(1, std::byte(samples_.stopped))))
-    samples_.stopped |= other[0] != std::byte{0};
+  for (const char other : gather_values(world_, static_cast<char>(samples_.stopped)))
+    samples_.stopped |= other != 0;
   return samples_.stopped;
 }
 
@@ -98,7 +97,7 @@ void Benchmark::prefill(std::int64_t begin, std::int64_t end) {
 }
 
 void Benchmark::decode(const BenchPoint& point) {
-  samples_.token_digest = kDigestStart;
+  samples_.token_digest = kHashStart;
   for (std::int64_t step = 0; step < point.decode && !samples_.stopped; ++step) {
     const double begin = now_seconds();
     if (should_stop_()) engine_.request_stop();
@@ -111,7 +110,7 @@ void Benchmark::decode(const BenchPoint& point) {
     engine_.run_sections({rows_, next_, readouts_, options_.decode == DecodeMode::recurrent});
     take(engine_.read_out(), 0);
     for (const std::int32_t token : next_)
-      samples_.token_digest = (samples_.token_digest ^ static_cast<std::uint32_t>(token)) * kDigestFactor;
+      samples_.token_digest = hash_step(samples_.token_digest, static_cast<std::uint32_t>(token));
     samples_.step_s.push_back(static_cast<float>(now_seconds() - begin));
   }
 }

@@ -8,6 +8,7 @@
 
 #include "base/aligned_buffer.hpp"
 #include "base/phase_clock.hpp"
+#include "base/statistics.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "model/scratch.hpp"
@@ -17,11 +18,6 @@ namespace stagformer::internal {
 namespace {
 
 constexpr int kTrips = 31, kWarmUps = 5;
-
-double median(std::vector<double> values) {
-  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
-  return values[values.size() / 2];
-}
 
 double round_trip_s(Transport& replica, Transport::Request send, Transport::Request receive, int peer,
                     bool first) {

@@ -48,13 +48,16 @@ class Interrupted(TestCase):
                 self.assertIn("results are there already", self.finish().stderr)
                 self.output.unlink()
 
-    def test_a_signal_to_one_rank_stops_all(self):
-        for rank in (0, 1):
-            job = self.start(2)
+    def one_stops_all(self, ranks, stopped):
+        for rank in stopped:
+            job = self.start(ranks)
             os.kill(job.rank(rank), signal.SIGUSR1)
             self.interrupted(job)
-            self.finish(ranks=2)
+            self.finish(ranks=ranks)
             self.output.unlink()
+
+    def test_a_signal_to_one_rank_stops_all(self):
+        self.one_stops_all(2, (0, 1))
 
     def test_a_signal_to_the_launcher(self):
         job = self.start(2)
@@ -63,12 +66,7 @@ class Interrupted(TestCase):
         self.finish()
 
     def test_a_signal_to_one_replica_stops_all(self):
-        for rank in (0, 3):
-            job = self.start(4)
-            os.kill(job.rank(rank), signal.SIGUSR1)
-            self.interrupted(job)
-            self.finish(ranks=4)
-            self.output.unlink()
+        self.one_stops_all(4, (0, 3))
 
     def test_a_killed_run_goes_on(self):
         job = self.start(2)

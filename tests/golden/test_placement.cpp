@@ -11,13 +11,6 @@ namespace {
 
 using namespace internal;
 
-// The thread sanitizer does not see the barriers of GCC's OpenMP.
-#ifdef __SANITIZE_THREAD__
-constexpr int kThreads = 1;
-#else
-constexpr int kThreads = 2;
-#endif
-
 class Placement : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
@@ -77,7 +70,7 @@ TEST_P(Placement, GivesTheSameBits) {
     expect_same(ranks, rendezvous, run, where + ", whole text at once, rendezvous");
     run.pass_rows = 7;
     run.lookahead = true;
-    run.threads = kThreads;
+    run.threads = 2;
     expect_same(ranks, shuffled, run,
                 where + ", chunks of 7, two threads, put-off read-outs, shuffled messages");
     run = {};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.hpp"
+#include "kernels/kernels.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "stagformer/number_format.hpp"
 
@@ -43,5 +44,18 @@ struct TestMatrix {
     pack_panels(format, rows, columns, stored.data(), 0, view.panels(), packed.data());
   }
 };
+
+/// Products from f32 rows, quantised here where w wants it.
+inline void matmul(const PackedMatrix& w, const float* x, std::int64_t x_stride, std::int64_t batch, float* y,
+                   std::int64_t y_stride, std::int64_t panel_begin, std::int64_t panel_end) {
+  if (!wants_quantized(w))
+    return matmul(w, {x, x_stride, nullptr, 0}, batch, y, y_stride, panel_begin, panel_end);
+  const std::int64_t row_bytes = quantized_row_bytes(w.columns);
+  AlignedBuffer<std::byte> rows(static_cast<std::size_t>(batch * row_bytes));
+  for (std::int64_t b = 0; b < batch; ++b)
+    quantize_activations(x + b * x_stride, 0, w.columns / kBlockValues, w.columns,
+                         rows.data() + b * row_bytes);
+  matmul(w, {nullptr, 0, rows.data(), row_bytes}, batch, y, y_stride, panel_begin, panel_end);
+}
 
 }  // namespace stagformer::internal
