@@ -90,7 +90,7 @@ Generation Model::generate(const std::string& prompt, const GenerateOptions& opt
       on_text(text);
     };
   events.on_result = [&](GenerationResult&& finished) { result = std::move(finished); };
-  Generator generator(parts_->engine, parts_->index.config, *parts_->tokenizer, parts_->options, events);
+  Generator generator(parts_->engine, *parts_->transport, parts_->index.config, *parts_->tokenizer, parts_->options, events);
   generator.run({parts_->request(prompt, options)});
   if (result.finish_reason == "error") throw NumericError(result.error);
   return {result.text, result.token_ids, result.finish_reason};
