@@ -24,6 +24,8 @@ struct Setting {
   int threads = 1;
   int draft = 0;
   DecodeMode decode = DecodeMode::exact;
+  std::int64_t window =
+      0;  ///< > 0: in place of the model's, with a context that is long enough to wrap round
 };
 
 struct Outcome {
@@ -35,7 +37,11 @@ struct Outcome {
 
 Outcome generate(const std::string& name, const std::vector<GenerationRequest>& requests,
                  const Setting& setting) {
-  const CheckpointIndex index = read_checkpoint_index(golden_checkpoint(name));
+  CheckpointIndex index = read_checkpoint_index(golden_checkpoint(name));
+  if (setting.window > 0) {
+    index.config.sections.cross_attention.window = setting.window;
+    index.config.max_position_embeddings = 4 * setting.window;
+  }
   Outcome outcome;
   for_each_rank(setting.ranks, [&](Transport& transport) {
     transport.set_yield(true);
@@ -174,6 +180,22 @@ TEST(Drafting, ChangesNoTokenOnAnyGridInAnyBatchGreedyOrSampled) {
       EXPECT_GT(drafted.times.drafted_tokens, 0);
       EXPECT_LT(drafted.times.steps, plain.times.steps);
     }
+  }
+}
+
+// Wrong guesses have been stored behind the window's end: they must not have taken the place of its
+// beginning.
+TEST(Drafting, AMemoryThatWrapsRoundKeepsItsWindow) {
+  GenerationRequest request = golden_requests(read_golden("shared_window4"))[0];
+  request.max_tokens = 180;
+  const Setting plain{.window = 60};
+  const auto expected = generate("shared_window4", {request}, plain).results.at(0).token_ids;
+  ASSERT_EQ(expected.size(), 180U);
+  for (const int draft : {3, 10}) {
+    Setting setting = plain;
+    setting.draft = draft;
+    setting.chunk = 1;
+    EXPECT_EQ(generate("shared_window4", {request}, setting).results.at(0).token_ids, expected) << draft;
   }
 }
 
