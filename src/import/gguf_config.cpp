@@ -89,7 +89,7 @@ class GgufConfig {
     const bool is_linear = type == "linear" && factor != 0 && factor != 1;
     if (!factors) return is_linear ? nlohmann::json{{"rope_type", "linear"}, {"factor", factor}} : nullptr;
     const nlohmann::json scaling = llama3_scaling_of(*factors, config_["rope_theta"]);
-    if (scaling.is_null() || is_linear)
+    if (scaling.is_null() || is_linear || 2 * factors->size() != config_["head_dim"])
       refuse_source(h_.file,
                     "tensor 'rope_freqs.weight' does not hold Llama 3's rotary scaling, and no other one is "
                     "supported");
@@ -117,9 +117,11 @@ class GgufConfig {
   void warn_of_unknown_keys() {
     for (const char* name : kHarmless) key(name);
     key("block_count");
+    std::vector<std::string> unknown;
     for (const auto& [name, value] : h_.metadata)
       if (name.starts_with(arch_ + ".") && std::ranges::find(asked_, name) == asked_.end())
-        warnings_.push_back("metadata '" + name + "' is not known and was ignored");
+        unknown.push_back(name);
+    if (!unknown.empty()) warnings_.push_back(ignored_keys_warning(h_.file, unknown));
   }
 
   const GgufHeader& h_;

@@ -5,6 +5,7 @@
 
 #include "import/pre_tokenizers.hpp"
 #include "import/sentencepiece_model.hpp"
+#include "kernels/number_bits.hpp"
 #include "text/utf8.hpp"
 
 namespace stagformer::internal {
@@ -53,7 +54,11 @@ GgufVocabulary read_vocabulary(const GgufHeader& header) {
       vocabulary.kinds[id] = static_cast<TokenKind>(static_cast<int>((*kinds)[id]));
     }
   if (const auto scores = header.find_numbers(kScores, vocabulary.tokens.size()))
-    vocabulary.scores.assign(scores->begin(), scores->end());
+    for (const double score : *scores) {
+      if (!f32_is_finite(static_cast<float>(score)))
+        header.refuse_key(kScores, "has a value that is not finite");
+      vocabulary.scores.push_back(static_cast<float>(score));
+    }
   return vocabulary;
 }
 

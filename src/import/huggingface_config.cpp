@@ -208,10 +208,12 @@ class ConfigReader {
   }
 
   void warn_of_unknown_keys() {
+    std::vector<std::string> unknown;
     for (const auto& [name, value] : source_.items())
       if (std::ranges::find(asked_, name) == asked_.end() &&
           std::ranges::find(kHarmless, name) == kHarmless.end())
-        warnings_.push_back(file_ + ": '" + name + "' is not known and was ignored");
+        unknown.push_back(name);
+    if (!unknown.empty()) warnings_.push_back(ignored_keys_warning(file_, unknown));
   }
 
   const std::string& file_;

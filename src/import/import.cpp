@@ -157,13 +157,11 @@ void Importer::check_tokenizer() {
 /// The format to write, counted in the report.
 NumberFormat Importer::target_of(const DatasetRequest& request, const SourceTensor& tensor) {
   if (request.f32_only) return NumberFormat::f32;
-  const NumberFormat exact = exact_format(tensor.type);
-  const NumberFormat wanted = options_.to.value_or(exact);
-  if (wanted != exact && is_block_format(wanted) && tensor.columns() % kBlockValues != 0)
-    report_.kept.push_back(request.name);
-  else if (wanted != exact)
-    ++report_.converted;
-  const NumberFormat to = !report_.kept.empty() && report_.kept.back() == request.name ? exact : wanted;
+  const NumberFormat exact = exact_format(tensor.type), wanted = options_.to.value_or(exact);
+  const bool fits = !is_block_format(wanted) || tensor.columns() % kBlockValues == 0;
+  if (!fits) report_.kept.push_back(request.name);
+  const NumberFormat to = fits ? wanted : exact;
+  report_.converted += to != exact;
   report_.widened += tensor.type == TensorType::f16 && to == NumberFormat::f32;
   return to;
 }
