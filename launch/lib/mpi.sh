@@ -100,7 +100,8 @@ mpich_command() {
 srun_command() {
   command=(env "OMP_NUM_THREADS=$threads")
   [ -z "$is_crowded" ] || command+=(OMPI_MCA_mpi_yield_when_idle=1)
-  command+=(srun "--mpi=$([ "$mpi" = mpich ] && echo pmi2 || echo pmix)" "--ntasks=$ranks" "--cpus-per-task=$threads")
+  command+=(srun "--mpi=$([ "$mpi" = mpich ] && echo pmi2 || echo pmix)" "--ntasks=$ranks" "--cpus-per-task=$threads"
+    --kill-on-bad-exit=1)
   [ "$bind" = none ] && command+=(--cpu-bind=none) || command+=(--cpu-bind=cores)
   [ -z "$is_crowded" ] || command+=(--overcommit)
 }
