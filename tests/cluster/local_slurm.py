@@ -132,9 +132,9 @@ SwitchType=switch/none
     @property
     def environment(self) -> dict:
         """What clients need, and what Open MPI needs where several nodes are one machine: each would bind its first rank to
-        core 0, and their files of shared memory would have the same names."""
-        return {"PATH": PATH, "SLURM_CONF": str(self.folder / "slurm.conf"), "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_hwloc_base_binding_policy": "none",
+        core 0, and their files of shared memory would have the same names. The fence: docs/clusters.md."""
+        return {"PATH": PATH, "SLURM_CONF": str(self.folder / "slurm.conf"), "SLURM_PMIX_FENCE": "ring",
+                "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_hwloc_base_binding_policy": "none",
                 "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_btl": "tcp,self", "OMPI_MCA_btl_tcp_if_include": "lo"}
 
     def run(self, *command: object, **options) -> str:
