@@ -136,7 +136,8 @@ class NamespaceHosts:
 
     def received_bytes(self, name: str) -> int:
         """Over the network since the host is up."""
-        return int(self.on(name, "cat", "/sys/class/net/eth0/statistics/rx_bytes") or 0)
+        counters = self.on(name, "cat", "/proc/net/dev").split("eth0:")[1]
+        return int(counters.split()[0])
 
     def cut(self, name: str) -> None:
         """Pulls the cable: packets vanish, and nobody is told."""
