@@ -200,11 +200,11 @@ class Tokenizers(ImportTest):
         model = foreign.read_model(checkpoint("decoder1"))
         tokens = foreign.byte_tokens(263)
         tokens[258:263] = ["th", "the", "\u0120the", "<tool>", "12"]
+        merges = ["t h", "th e", "\u0120 the", "1 2"]
         def change(file):
-            file.metadata |= {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": ["t h", "th e", "\u0120 the", "1 2"],
+            file.metadata |= {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": merges,
                               "tokenizer.ggml.token_type": [1] * 256 + [3, 3, 1, 1, 1, 4, 1]}
-        text = "the the th<tool>the<eos> the 123"
-        def ids(pre):
+        def ids(pre, text="the the th<tool>the<eos> the 123"):
             lines = self.scored(self.imported(self.gguf(model, change=change, pre=pre)), text=text).splitlines()[1:]
             return [int(line.split(",")[1]) for line in lines]
         expected = [259, 260, 32, 258, 261, 259, 257, 260, 32]
@@ -212,6 +212,9 @@ class Tokenizers(ImportTest):
         self.assertEqual(ids("llama-bpe"), expected + [262, 51])
         self.assertEqual(ids("smollm"), expected + [49, 50, 51])
         self.assertEqual(ids("qwen2"), expected + [49, 50, 51])
+        merges.pop()  # a word that is a token, which no merge leads to
+        self.assertEqual(ids("gpt-2", "12"), [49, 50])
+        self.assertEqual(ids("llama-bpe", "12"), [262])
 
     def test_begin_and_end(self):
         model = foreign.read_model(checkpoint("decoder1"))
