@@ -57,11 +57,13 @@ class GgufConfig {
   }
 
  private:
+  /// The full key, noted as known: what is never asked for is listed in a warning.
   std::string key(const std::string& name) {
     asked_.push_back(arch_ + "." + name);
     return asked_.back();
   }
 
+  /// Rotary positions must turn whole heads, and queries, keys and values be equally wide.
   void read_widths() {
     const std::int64_t heads = h_.integer(key("attention.head_count")),
                        width = h_.integer(key("embedding_length"));
@@ -80,6 +82,7 @@ class GgufConfig {
     }
   }
 
+  /// A factor without a type is a linear one; 0 stands for none, as llama.cpp reads it.
   nlohmann::json rope_scaling(const std::optional<std::vector<float>>& factors) {
     const double factor = h_.find_number(key("rope.scaling.factor"))
                               .value_or(h_.find_number(key("rope.scale_linear")).value_or(1));
@@ -96,6 +99,7 @@ class GgufConfig {
     return scaling;
   }
 
+  /// 0 means "not used" for scales as well.
   void refuse_other_computations() {
     for (const auto& [name, neutral] : kNeutral) {
       const double found = h_.find_number(key(name)).value_or(neutral);

@@ -35,6 +35,7 @@ void check_text(const GgufHeader& header, const char* key, std::size_t index, st
   if (valid_utf8(text) != text) header.refuse_key(key, "is not valid UTF-8 at " + std::to_string(index));
 }
 
+/// Kinds and scores are optional; where they are there they are as many as the tokens.
 GgufVocabulary read_vocabulary(const GgufHeader& header) {
   GgufVocabulary vocabulary;
   auto tokens = header.find_texts(kTokens);
@@ -67,6 +68,7 @@ std::vector<std::byte> bytes_of(const std::string& text) {
   return {first, first + text.size()};
 }
 
+/// Cuts by the rule's patterns, then nothing but the alphabet of bytes.
 json pre_tokenizer_json(const PreTokenizerRule& rule) {
   json steps = json::array();
   for (const char* pattern : rule.patterns)
@@ -118,6 +120,7 @@ SourceTokenizer byte_level_tokenizer(const GgufHeader& header) {
   return {"huggingface", bytes_of(file.dump()), header.file};
 }
 
+/// SentencePiece calls a token that does not exist -1.
 int id_or_none(const GgufHeader& header, const char* key, std::size_t tokens) {
   const std::int64_t id = header.find_integer(key).value_or(-1);
   return id >= 0 && id < static_cast<std::int64_t>(tokens) ? static_cast<int>(id) : -1;

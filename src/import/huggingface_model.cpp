@@ -96,6 +96,7 @@ class FolderReader {
     return names;
   }
 
+  /// Headers only; a tensor may not be in two files.
   void add_file(const std::string& name) {
     source_.files.push_back(std::make_unique<SourceFile>(path_of(name)));
     const SourceFile& file = *source_.files.back();

@@ -138,6 +138,8 @@ void Importer::refuse_surplus(const std::set<std::string>& used) const {
   }
 }
 
+/// Made once here, so that a tokenizer which the engine cannot read is refused now and not at the first
+/// prompt. It may have fewer tokens than the embedding has rows: those are often padded.
 void Importer::check_tokenizer() {
   const SourceTokenizer& tokenizer = source_.tokenizer;
   report_.tokenizer = "none";
