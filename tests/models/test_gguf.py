@@ -14,7 +14,7 @@ from llama_reference import Reference, derived, token_ids, vocabulary_of
 from support import GOLDEN, main
 
 START = "<|im_start|>"  # a token of its own in front of a text, since a window's first token is not predicted
-TEXT = (Path(__file__).parents[2] / "docs/design.md").read_text()[:9000]
+TEXT = (Path(__file__).parent / "text.txt").read_text()
 PROMPTS = [
     "The capital of France is", "Once upon a time", "def fibonacci(n):\n", "Water boils at", "The three primary colours are",
     "In 1969, the first man", "import numpy as np\n", "She opened the door and", "The opposite of hot is", "A healthy breakfast",
