@@ -79,6 +79,11 @@ struct ModelConfig {
   bool has_cross_attention(int section, int layer) const;
   /// Empty where recurrent decoding is allowed, otherwise the reason why not.
   std::string recurrent_refusal() const;
+  /// The same for tokens guessed by the last section alone and checked by all (any weights).
+  std::string draft_refusal() const;
+
+ private:
+  std::string alone_refusal(const std::string& what) const;
 };
 
 }  // namespace stagformer

@@ -17,6 +17,7 @@ struct LoadOptions {
   bool verify = true;        ///< compare the checkpoint's checksums
   std::int64_t context = 0;  ///< positions a sequence may have; 0 = the model's maximum
   std::int64_t chunk = 64;   ///< prompt positions that go through a section at once
+  int draft = 0;             ///< tokens that the last section guesses ahead; the text stays the same
 };
 
 struct GenerateOptions {
@@ -39,7 +40,8 @@ struct Generation {
 /// A loaded model. One call at a time; the same results as the program gives, bit for bit.
 class Model {
  public:
-  /// Reads and verifies the checkpoint. Throws CheckpointError, ConfigError, InputError.
+  /// Reads and verifies the checkpoint. Throws CheckpointError, ConfigError (also where `draft` is not
+  /// possible), InputError.
   explicit Model(const std::string& checkpoint, const LoadOptions& options = {});
   ~Model();
   Model(Model&&) noexcept;

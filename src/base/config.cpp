@@ -281,10 +281,20 @@ bool ModelConfig::has_cross_attention(int section, int layer) const {
 /// In the order in which a user would put things right.
 std::string ModelConfig::recurrent_refusal() const {
   const SectionsConfig& s = sections;
-  const bool chained = std::find(s.links.begin(), s.links.end(), Link::chained) != s.links.end();
-  const std::string needs = "recurrent decoding needs ";
   if (s.weights != SectionWeights::shared)
-    return needs + "shared weights, but sections.weights is 'separate'";
+    return "recurrent decoding needs shared weights, but sections.weights is 'separate'";
+  return alone_refusal("recurrent decoding");
+}
+
+std::string ModelConfig::draft_refusal() const {
+  return alone_refusal("drafting");
+}
+
+/// Why the last section cannot go on with its own outputs for memory.
+std::string ModelConfig::alone_refusal(const std::string& what) const {
+  const SectionsConfig& s = sections;
+  const bool chained = std::find(s.links.begin(), s.links.end(), Link::chained) != s.links.end();
+  const std::string needs = what + " needs ";
   if (s.count < 2) return needs + "at least 2 sections, but sections.count is 1";
   if (chained) return needs + "staggered links, but sections.links has a chained one";
   if (!s.cross_attention.enabled)

@@ -95,6 +95,8 @@ void print_head(const InspectReport& r, std::ostream& out) {
   print_line(out, "sections", sections_summary(r.config));
   const std::string refusal = r.config.recurrent_refusal();
   print_line(out, "recurrent decode", refusal.empty() ? "possible" : "no: " + refusal);
+  const std::string no_drafts = r.config.draft_refusal();
+  print_line(out, "drafts", no_drafts.empty() ? "possible" : "no: " + no_drafts);
   print_line(out, "tokenizer", tokenizer_summary(r));
   print_line(out, "parameters", number(r.total.parameters));
   print_line(out, "stored",

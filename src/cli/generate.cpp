@@ -23,6 +23,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kDefaultMaxTokens = 128;
+constexpr std::int64_t kMostDraft = 256;
 
 Bytes to_bytes(const std::string& text) {
   Bytes bytes(text.size());
@@ -44,6 +45,7 @@ struct GenerateSettings {
   std::int64_t seed = 0;
   std::vector<std::string> stop;
   bool ignore_eos = false, token_ids = false, log_probabilities = false;
+  std::int64_t draft = 0;
 
   void visit(SettingsVisitor& v) {
     v.text("prompt", prompt, "Text to go on from");
@@ -60,6 +62,8 @@ struct GenerateSettings {
     v.flag("ignore-eos", ignore_eos, "Go on after the end-of-text token");
     v.flag("token-ids", token_ids, "Print the generated ids, separated by blanks, in place of the text");
     v.flag("log-probabilities", log_probabilities, "Add each token's log-probability to the results");
+    v.integer("draft", draft, 0, kMostDraft,
+              "Tokens that the last section guesses ahead, checked in one pass; the text stays the same");
     run.visit(v);
   }
 };
@@ -77,6 +81,10 @@ class GenerateCommand final : public Command {
                                         : "--prompt or --prompts is required");
     if (settings_.token_ids && settings_.prompts)
       throw UsageError("--token-ids goes with --prompt, results hold the ids anyway");
+    if (settings_.draft > 0 && settings_.run.decode == "recurrent")
+      throw UsageError("--draft goes with --decode exact: recurrent decoding is what drafts with");
+    if (settings_.draft > 0 && settings_.run.head == "sliced")
+      throw UsageError("--draft needs the whole head where the last section is: --head last");
     for (const std::string& stop : settings_.stop)
       if (stop.empty()) throw UsageError("--stop must not be empty");
     check_sampling(defaults().sampling);
@@ -92,6 +100,7 @@ class GenerateCommand final : public Command {
     EngineOptions options = settings_.run.engine_options();
     options.slots = slots();
     options.context = context();
+    options.draft = static_cast<int>(settings_.draft);
     run.load(options, false);
     const bool finished = generate();
     const double seconds = now_seconds() - start_s_;
@@ -121,6 +130,8 @@ class GenerateCommand final : public Command {
   void prepare() {
     std::string text;
     agree(run_->world(), [&] {
+      const std::string refusal = settings_.draft > 0 ? run_->config().draft_refusal() : "";
+      if (!refusal.empty()) throw ConfigError(refusal);
       if (!run_->is_root()) return;
       std::vector<Prompt> prompts = read();
       for (Prompt& prompt : prompts) prepare_prompt(prompt, run_->tokenizer(), run_->config());
@@ -185,7 +196,8 @@ class GenerateCommand final : public Command {
     std::vector<GenerationRequest> mine;
     for (const Prompt& prompt : prompts_)
       if (is_mine(prompt)) mine.push_back(prompt.request);
-    Generator generator(run_->engine(), run_->config(), run_->tokenizer(), run_->options(), events());
+    Generator generator(run_->engine(), run_->replica(), run_->config(), run_->tokenizer(), run_->options(),
+                        events());
     bool finished = generator.run(std::move(mine));
     times_ = generator.times();
     finished = reports_->finish(finished);
@@ -280,6 +292,12 @@ class GenerateCommand final : public Command {
         times_.first_token_s * 1e3, times_.generated_tokens, times_.steps,
         times_.decode_s > 0 ? decoded / times_.decode_s : 0, percentile(times_.step_s, 50) * 1e3,
         percentile(times_.step_s, 99) * 1e3, run_->grid().replicas > 1 ? " (replica 0)" : "");
+    if (times_.drafted_tokens > 0)
+      spdlog::info(
+          "{} of {} guessed tokens were right ({:.0f} %), {:.2f} tokens a step and sequence",
+          times_.accepted_tokens, times_.drafted_tokens,
+          100.0 * static_cast<double>(times_.accepted_tokens) / static_cast<double>(times_.drafted_tokens),
+          1.0 + static_cast<double>(times_.accepted_tokens) / static_cast<double>(times_.sequence_steps));
     if (settings_.prompts) spdlog::info("{} results in {:.1f} s", delivered_, seconds);
   }
 
@@ -290,6 +308,9 @@ class GenerateCommand final : public Command {
                    {"generated_tokens", times_.generated_tokens},
                    {"decode_s", times_.decode_s},
                    {"steps", times_.steps},
+                   {"sequence_steps", times_.sequence_steps},
+                   {"drafted_tokens", times_.drafted_tokens},
+                   {"accepted_tokens", times_.accepted_tokens},
                    {"step_median_s", percentile(times_.step_s, 50)},
                    {"step_p99_s", percentile(times_.step_s, 99)},
                    {"results", delivered_}};

@@ -209,6 +209,11 @@ void ModelRun::choose_head() {
     head_reason_ = "one rank holds it";
     return;
   }
+  if (options_.draft > 0) {
+    options_.head = HeadMode::last;
+    head_reason_ = "auto: guesses are chosen by the rank of the last section";
+    return;
+  }
   const double latency = measure_latency_s(*replica_);
   const DatasetInfo& head =
       index_.datasets.at(config().tie_word_embeddings ? "embedding/weight" : "head/weight");

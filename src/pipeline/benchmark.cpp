@@ -91,7 +91,7 @@ void Benchmark::prefill(std::int64_t begin, std::int64_t end) {
       engine_.run_sections(
           {rows_,
            std::span(prompts_[b]).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)),
-           readouts_, false});
+           readouts_, PassKind::exact});
       if (!readouts_.empty()) take(engine_.read_out(), b);
     }
 }
@@ -107,7 +107,7 @@ void Benchmark::decode(const BenchPoint& point) {
       rows_.push_back({static_cast<int>(b), point.depth + step});
       readouts_.push_back({static_cast<std::int32_t>(b), {}, {}, -1, false});
     }
-    engine_.run_sections({rows_, next_, readouts_, options_.decode == DecodeMode::recurrent});
+    engine_.run_sections({rows_, next_, readouts_, step_kind(options_.decode)});
     take(engine_.read_out(), 0);
     for (const std::int32_t token : next_)
       samples_.token_digest = hash_step(samples_.token_digest, static_cast<std::uint32_t>(token));

@@ -54,7 +54,7 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
       team_(team),
       trace_(trace_spans),
       rope_(config_, options.context),
-      row_capacity_(std::max<std::int64_t>(options.chunk, options.slots)),
+      row_capacity_(options.pass_rows()),
       sections_(make_sections(model, options, row_capacity_)),
       groups_(group_sections(model, options)),
       stacked_rows_(std::max(row_capacity_, options.slots * largest(groups_))),
@@ -62,8 +62,7 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
       u_(static_cast<std::size_t>(stacked_rows_ * config_.hidden_size)),
       expected_(4),
       pending_(static_cast<std::size_t>(lookahead + 1)),
-      read_out_(replica, grid, model, team, clock_, options.head,
-                options.score_all_rows ? row_capacity_ : static_cast<std::int64_t>(options.slots)) {
+      read_out_(replica, grid, model, team, clock_, options.head, options.readout_rows()) {
   const std::size_t message = static_cast<std::size_t>(row_capacity_ * config_.hidden_size) * sizeof(float);
   const RankPart& part = model.part();
   if (part.first_section > 0 && link_carries(config_, options, part.first_section))
@@ -72,7 +71,7 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
   if (!part.hosts_last(config_) && link_carries(config_, options, part.first_section + part.sections))
     send_ = std::make_unique<SendChannel>(replica, grid.rank_of_section(part.first_section + part.sections),
                                           tag(Tag::hidden_states), kChannelSlots, message);
-  const std::int64_t readouts = options.score_all_rows ? row_capacity_ : options.slots;
+  const std::int64_t readouts = options.readout_rows();
   const std::int64_t contributions =
       ReadOut::contributing_sections(config_, part) * readouts * config_.hidden_size;
   for (PendingReadOut& pending : pending_) {
@@ -91,16 +90,16 @@ Engine::~Engine() = default;
 void Engine::run_sections(const Pass& pass) {
   STAG_CHECK(static_cast<std::int64_t>(pass.rows.size()) <= row_capacity_, pass.rows.size(), row_capacity_);
   PendingReadOut* pending = pass.readouts.empty() ? nullptr : &new_pending(pass);
-  const bool recurrent = pass.recurrent;
-  if (upstream_is_remote() && !recurrent) {
+  const bool exact = pass.kind == PassKind::exact;
+  if (upstream_is_remote() && exact) {
     expect_memory(pass.rows);
     absorb_expected(needs_current_upstream(pass) ? 0 : 1);
   } else if (upstream_is_remote()) {
     absorb_expected(0);
   }
   team_.run(work_of(pass.rows.size()), [&](Worker& worker) { forward(worker, pass, pending); });
-  if (send_ && !recurrent) send_downstream(pass.rows.size());
-  ++pass_number_;
+  if (send_ && exact) send_downstream(pass.rows.size());
+  if (pass.kind != PassKind::draft) ++pass_number_;
 }
 
 /// The messages of earlier passes are always needed; this pass's own only where rows look at each other's
@@ -169,14 +168,14 @@ std::int64_t Engine::work_of(std::size_t rows) const {
 /// Every thread of the rank runs the own sections, in order or, where they can, together.
 void Engine::forward(Worker& worker, const Pass& pass, PendingReadOut* pending) {
   const ForwardContext context = context_of(worker);
-  const bool step = !pass.recurrent && rows_are_independent(pass.rows);
+  const bool exact = pass.kind == PassKind::exact, step = exact && rows_are_independent(pass.rows);
   for (const SectionGroup& group : groups_) {
     if (step) {
       run_group(context, group, pass, pending);
       continue;
     }
     for (std::size_t i = group.first; i < group.first + group.count; ++i)
-      if (!pass.recurrent || sections_[i].index() == config_.sections.count - 1)
+      if (exact || sections_[i].index() == config_.sections.count - 1)
         run_group(context, {i, 1}, pass, pending);
   }
 }
@@ -187,7 +186,7 @@ void Engine::run_group(const ForwardContext& context, const SectionGroup& group,
   if (context.worker.leads()) begin_group(group, pass);
   context.worker.meet();
   run_layers(context, batch_of(group.first, group.count, pass.rows), u_.data(), config_.hidden_size,
-             pass.recurrent ? own_bank() : 0);
+             pass.kind == PassKind::exact ? 0 : own_bank());
   if (context.worker.leads()) end_group(group, pass, pending, begin);
   pass_memory_on(context, group, pass);
 }
@@ -223,10 +222,10 @@ void Engine::end_group(const SectionGroup& group, const Pass& pass, PendingReadO
 void Engine::pass_memory_on(const ForwardContext& context, const SectionGroup& group, const Pass& pass) {
   const std::int64_t d = config_.hidden_size;
   const std::size_t last = group.first + group.count - 1;
-  if (options_.decode == DecodeMode::recurrent && sections_[last].index() == config_.sections.count - 1 &&
-      (pass.recurrent || own_bank() == 1))
+  const bool exact = pass.kind == PassKind::exact;
+  if (sections_[last].index() == config_.sections.count - 1 && (!exact || own_bank() == 1))
     absorb_memory(context, batch_of(last, 1, pass.rows), rows_of(group, last, pass).data(), d, own_bank());
-  if (pass.recurrent) return;
+  if (!exact) return;
   for (std::size_t i = group.first; i <= last && i + 1 < sections_.size(); ++i)
     if (sections_[i + 1].has_memory())
       absorb_memory(context, batch_of(i + 1, 1, pass.rows), rows_of(group, i, pass).data(), d, 0);
@@ -295,11 +294,21 @@ Engine::PendingReadOut& Engine::new_pending(const Pass& pass) {
   return pending;
 }
 
-ReadoutOutcome Engine::read_out() {
+Engine::PendingReadOut& Engine::oldest_pending() {
   STAG_CHECK(pending_count_ > 0);
-  const PendingReadOut& pending = pending_[pending_first_];
+  PendingReadOut& pending = pending_[pending_first_];
   pending_first_ = (pending_first_ + 1) % pending_.size();
   --pending_count_;
+  return pending;
+}
+
+std::span<const ReadoutResult> Engine::read_out_alone() {
+  const PendingReadOut& pending = oldest_pending();
+  return read_out_.run_alone(pending.readouts, pending.outputs.data(), pending.pass);
+}
+
+ReadoutOutcome Engine::read_out() {
+  const PendingReadOut& pending = oldest_pending();
   const double begin = now_seconds();
   // What has arrived meanwhile is projected while the candidates travel.
   const ReadoutOutcome outcome =

@@ -50,6 +50,9 @@ class Engine : private LayerHook {
   void run_sections(const Pass& pass);
   /// Takes part in the read-out of the oldest pass that has read-out rows and was not read out yet.
   ReadoutOutcome read_out();
+  /// The same of a draft pass, without the other ranks: this one must hold the last section and the whole
+  /// head.
+  std::span<const ReadoutResult> read_out_alone();
   /// Passes with read-out rows that have been run and not been read out.
   int pending_read_outs() const { return pending_count_; }
 
@@ -93,13 +96,18 @@ class Engine : private LayerHook {
   Batch batch_of(std::size_t first, std::size_t count, std::span<const Row> rows) const;
   std::span<float> rows_of(const SectionGroup& group, std::size_t section, const Pass& pass);
   std::int64_t work_of(std::size_t rows) const;
-  /// Where recurrent decoding keeps the last section's own outputs.
-  int own_bank() const { return config_.sections.prompt_memory == PromptMemory::own ? 1 : 0; }
+  /// Where the last section keeps its own outputs as memory: over the upstream's, which an exact pass puts
+  /// back after drafts, or, where recurrent decoding wants a memory of nothing else, apart.
+  int own_bank() const {
+    const bool apart = config_.sections.prompt_memory == PromptMemory::own;
+    return options_.decode == DecodeMode::recurrent && apart ? 1 : 0;
+  }
   void embed(std::span<const std::int32_t> tokens, float* u);
   void delay(int section) const;
   void contribute(int section, const float* u, PendingReadOut& pending);
   void send_downstream(std::size_t rows);
   PendingReadOut& new_pending(const Pass& pass);
+  PendingReadOut& oldest_pending();
   void record(TraceSpan::Kind kind, int section, std::int64_t pass, std::size_t rows, double begin);
 
   Transport& transport_;

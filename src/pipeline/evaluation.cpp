@@ -60,7 +60,7 @@ void Evaluator::prefill(std::span<const Window> windows, std::size_t window, int
   if (options_.decode == DecodeMode::recurrent) end = std::min(end, recurrent_after_);
   for (std::int64_t at = 0; at < end && !stopped_; at += options_.chunk) {
     for (std::int64_t t = at; t < std::min(at + options_.chunk, end); ++t) add_row(windows, window, slot, t);
-    run(false);
+    run(PassKind::exact);
   }
 }
 
@@ -72,7 +72,7 @@ void Evaluator::decode(std::span<const Window> windows, std::size_t first, std::
     for (std::size_t i = 0; i < count; ++i)
       if (t < static_cast<std::int64_t>(windows[first + i].size()) - 1)
         add_row(windows, first + i, static_cast<int>(i), t);
-    run(true);
+    run(PassKind::recurrent);
   }
 }
 
@@ -88,8 +88,8 @@ void Evaluator::add_row(std::span<const Window> windows, std::size_t window, int
   row_targets_.push_back({window, position});
 }
 
-void Evaluator::run(bool recurrent) {
-  engine_.run_sections({rows_, tokens_, readouts_, recurrent});
+void Evaluator::run(PassKind kind) {
+  engine_.run_sections({rows_, tokens_, readouts_, kind});
   outstanding_.push_back(row_targets_);
   rows_.clear();
   tokens_.clear();

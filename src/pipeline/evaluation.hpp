@@ -49,7 +49,7 @@ class Evaluator {
   void prefill(std::span<const Window> windows, std::size_t window, int slot);
   void decode(std::span<const Window> windows, std::size_t first, std::size_t count);
   void add_row(std::span<const Window> windows, std::size_t window, int slot, std::int64_t position);
-  void run(bool recurrent);
+  void run(PassKind kind);
   void collect_one();
 
   Engine& engine_;

@@ -23,11 +23,12 @@ std::size_t held_back(const std::string& text, const std::vector<std::string>& s
 
 }  // namespace
 
-Generator::Generator(Engine& engine, const ModelConfig& config, const Tokenizer& tokenizer,
-                     const EngineOptions& options, Events events)
+Generator::Generator(Engine& engine, Transport& replica, const ModelConfig& config,
+                     const Tokenizer& tokenizer, const EngineOptions& options, Events events)
     : engine_(engine), config_(config), tokenizer_(tokenizer), options_(options), events_(std::move(events)) {
   for (int slot = options.slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
   active_.reserve(static_cast<std::size_t>(options.slots));
+  if (options.draft > 0) drafter_ = std::make_unique<Drafter>(engine, replica, options);
 }
 
 bool Generator::run(std::vector<GenerationRequest> requests) {
@@ -56,13 +57,27 @@ void Generator::admit() {
   }
 }
 
-SamplingKey Generator::key_of(const Sequence& sequence) const {
-  const auto position = sequence.request.prompt.size() + sequence.ids.size();
+/// Of the token `ahead` places behind the next one.
+SamplingKey Generator::key_of(const Sequence& sequence, std::size_t ahead) const {
+  const auto position = sequence.request.prompt.size() + sequence.ids.size() + ahead;
   return {sequence.request.sampling.seed, static_cast<std::uint64_t>(sequence.request.index), position};
 }
 
-ReadoutRow Generator::readout_of(const Sequence& sequence, std::int32_t row) const {
-  return {row, sequence.request.sampling, key_of(sequence), -1, sequence.request.log_probabilities};
+ReadoutRow Generator::readout_of(const Sequence& sequence, std::size_t row, std::size_t ahead) const {
+  return {static_cast<std::int32_t>(row), sequence.request.sampling, key_of(sequence, ahead), -1,
+          sequence.request.log_probabilities};
+}
+
+/// Where a sequence that has generated something goes on, with the guesses that it has room for.
+DraftStart Generator::start_of(const Sequence& sequence) const {
+  const auto done = static_cast<std::int64_t>(sequence.ids.size());
+  const std::int64_t position = static_cast<std::int64_t>(sequence.request.prompt.size()) + done - 1;
+  const std::int64_t count = std::min<std::int64_t>(options_.draft, sequence.request.max_tokens - done - 1);
+  return {{sequence.slot, position},
+          sequence.ids.back(),
+          sequence.request.sampling,
+          key_of(sequence, 0),
+          static_cast<std::int32_t>(count)};
 }
 
 /// One chunk of the first prompt that is not through yet; true if a rank asked to stop.
@@ -79,12 +94,12 @@ bool Generator::prefill_chunk() {
   readouts_.clear();
   for (std::int64_t i = 0; i < count; ++i) rows_.push_back({sequence.slot, sequence.prompt_done + i});
   const bool last = sequence.prompt_done + count == length;
-  if (last) readouts_.push_back(readout_of(sequence, static_cast<std::int32_t>(count - 1)));
+  if (last) readouts_.push_back(readout_of(sequence, static_cast<std::size_t>(count - 1), 0));
   engine_.run_sections(
       {rows_,
        std::span(sequence.request.prompt)
            .subspan(static_cast<std::size_t>(sequence.prompt_done), static_cast<std::size_t>(count)),
-       readouts_, false});
+       readouts_, PassKind::exact});
   sequence.prompt_done += count;
   times_.prompt_tokens += count;
   bool stop = false;
@@ -99,34 +114,61 @@ bool Generator::prefill_chunk() {
   return stop;
 }
 
-/// One token for every sequence whose prompt is through; true if a rank asked to stop.
-bool Generator::decode_step() {
+/// The step's rows: of every sequence whose prompt is through its newest token and the guesses behind it.
+void Generator::gather_step() {
   rows_.clear();
   tokens_.clear();
   readouts_.clear();
   stepped_.clear();
+  starts_.clear();
   for (std::size_t i = 0; i < active_.size(); ++i) {
-    const Sequence& sequence = active_[i];
-    if (sequence.ids.empty()) continue;
-    const auto position = static_cast<std::int64_t>(sequence.request.prompt.size() + sequence.ids.size()) - 1;
-    readouts_.push_back(readout_of(sequence, static_cast<std::int32_t>(rows_.size())));
-    rows_.push_back({sequence.slot, position});
-    tokens_.push_back(sequence.ids.back());
+    if (active_[i].ids.empty()) continue;
     stepped_.push_back(i);
+    starts_.push_back(start_of(active_[i]));
   }
-  if (rows_.empty()) return false;
+  drafts_ = drafter_ ? drafter_->run(starts_) : std::span<const std::int32_t>();
+  for (std::size_t k = 0; k < starts_.size(); ++k) {
+    const DraftStart& start = starts_[k];
+    for (std::size_t ahead = 0; ahead <= static_cast<std::size_t>(start.count); ++ahead) {
+      readouts_.push_back(readout_of(active_[stepped_[k]], rows_.size(), ahead));
+      rows_.push_back({start.row.slot, start.row.position + static_cast<std::int64_t>(ahead)});
+      tokens_.push_back(ahead == 0 ? start.token : draft_of(k, ahead - 1));
+    }
+  }
+}
+
+/// At least one token for every sequence whose prompt is through; true if a rank asked to stop.
+bool Generator::decode_step() {
   const double begin = now_seconds();
-  engine_.run_sections({rows_, tokens_, readouts_, options_.decode == DecodeMode::recurrent});
+  gather_step();
+  if (rows_.empty()) return false;
+  engine_.run_sections({rows_, tokens_, readouts_, step_kind(options_.decode)});
   const ReadoutOutcome outcome = engine_.read_out();
   finished_.clear();
-  for (std::size_t k = 0; k < stepped_.size(); ++k)
-    if (take(active_[stepped_[k]], outcome.results[k])) finished_.push_back(stepped_[k]);
+  std::span<const ReadoutResult> results = outcome.results;
+  for (std::size_t k = 0; k < stepped_.size(); ++k) {
+    const std::size_t rows = static_cast<std::size_t>(starts_[k].count) + 1;
+    if (take_step(k, results.first(rows))) finished_.push_back(stepped_[k]);
+    results = results.subspan(rows);
+  }
   remove_finished(finished_);
   const double seconds = now_seconds() - begin;
   times_.decode_s += seconds;
   times_.step_s.push_back(static_cast<float>(seconds));
   ++times_.steps;
+  times_.sequence_steps += static_cast<std::int64_t>(stepped_.size());
   return outcome.stop_requested;
+}
+
+/// Takes a step's results in, as far as they followed right guesses; true if the sequence has ended.
+bool Generator::take_step(std::size_t k, std::span<const ReadoutResult> results) {
+  times_.drafted_tokens += static_cast<std::int64_t>(results.size()) - 1;
+  for (std::size_t ahead = 0; ahead < results.size(); ++ahead) {
+    if (take(active_[stepped_[k]], results[ahead])) return true;
+    if (ahead + 1 == results.size() || results[ahead].token != draft_of(k, ahead)) return false;
+    ++times_.accepted_tokens;
+  }
+  return false;
 }
 
 bool Generator::take(Sequence& sequence, const ReadoutResult& result) {

@@ -6,9 +6,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "pipeline/drafting.hpp"
 #include "pipeline/engine.hpp"
 #include "text/sampling.hpp"
 #include "text/tokenizer.hpp"
@@ -40,6 +43,8 @@ struct GenerationTimes {
   double prompt_s = 0;  ///< passes over prompts
   double decode_s = 0;  ///< decode steps
   std::int64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
+  std::int64_t sequence_steps = 0;                       ///< sum over the steps of the sequences in them
+  std::int64_t drafted_tokens = 0, accepted_tokens = 0;  ///< guesses made, and those that were right
   double first_token_s = 0;   ///< from the start to the first token of the first sequence
   std::vector<float> step_s;  ///< seconds of every decode step
 };
@@ -55,7 +60,8 @@ class Generator {
     std::function<bool()> should_stop;
   };
 
-  Generator(Engine& engine, const ModelConfig& config, const Tokenizer& tokenizer,
+  /// `replica`: the engine's.
+  Generator(Engine& engine, Transport& replica, const ModelConfig& config, const Tokenizer& tokenizer,
             const EngineOptions& options, Events events);
 
   /// Runs all requests to their end. False: stopped early; sequences without a result were given up.
@@ -78,8 +84,14 @@ class Generator {
   void admit();
   bool prefill_chunk();
   bool decode_step();
-  SamplingKey key_of(const Sequence& sequence) const;
-  ReadoutRow readout_of(const Sequence& sequence, std::int32_t row) const;
+  void gather_step();
+  bool take_step(std::size_t k, std::span<const ReadoutResult> results);
+  std::int32_t draft_of(std::size_t k, std::size_t ahead) const {
+    return drafts_[k * static_cast<std::size_t>(options_.draft) + ahead];
+  }
+  SamplingKey key_of(const Sequence& sequence, std::size_t ahead) const;
+  ReadoutRow readout_of(const Sequence& sequence, std::size_t row, std::size_t ahead) const;
+  DraftStart start_of(const Sequence& sequence) const;
   /// Takes a result in; true if the sequence has ended.
   bool take(Sequence& sequence, const ReadoutResult& result);
   bool append_text(Sequence& sequence, std::int32_t token);
@@ -101,6 +113,9 @@ class Generator {
   std::vector<std::int32_t> tokens_;
   std::vector<ReadoutRow> readouts_;
   std::vector<std::size_t> stepped_, finished_;
+  std::unique_ptr<Drafter> drafter_;
+  std::vector<DraftStart> starts_;        // [stepped]
+  std::span<const std::int32_t> drafts_;  // [stepped][options.draft]
 };
 
 }  // namespace stagformer::internal

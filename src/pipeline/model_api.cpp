@@ -28,11 +28,14 @@ struct Model::Parts {
     if (load.context < 0 || load.context > config.max_position_embeddings)
       throw InputError("a context of " + std::to_string(load.context) + " is more than the model's " +
                        std::to_string(config.max_position_embeddings));
+    if (load.draft < 0) throw InputError("LoadOptions::draft is " + std::to_string(load.draft));
+    if (load.draft > 0 && !config.draft_refusal().empty()) throw ConfigError(config.draft_refusal());
     use_instruction_set(best_instruction_set());
     EngineOptions options;
     options.head = HeadMode::sliced;
     options.threads = load.threads;
     options.chunk = load.chunk;
+    options.draft = load.draft;
     options.context = load.context > 0 ? load.context : config.max_position_embeddings;
     return options;
   }
@@ -90,7 +93,8 @@ Generation Model::generate(const std::string& prompt, const GenerateOptions& opt
       on_text(text);
     };
   events.on_result = [&](GenerationResult&& finished) { result = std::move(finished); };
-  Generator generator(parts_->engine, parts_->index.config, *parts_->tokenizer, parts_->options, events);
+  Generator generator(parts_->engine, *parts_->transport, parts_->index.config, *parts_->tokenizer,
+                      parts_->options, events);
   generator.run({parts_->request(prompt, options)});
   if (result.finish_reason == "error") throw NumericError(result.error);
   return {result.text, result.token_ids, result.finish_reason};

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/batch.hpp"
+#include "pipeline/options.hpp"
 #include "text/sampling.hpp"
 
 namespace stagformer::internal {
@@ -20,12 +21,23 @@ struct ReadoutRow {
   bool log_probability = false;  ///< report the chosen token's log-probability too
 };
 
+enum class PassKind {
+  exact,      ///< all sections
+  recurrent,  ///< the last section alone, its memory continued with its own outputs
+  draft,  ///< the same, to guess tokens that an exact pass then checks: only the last section's rank runs it
+};
+
 struct Pass {
   std::span<const Row> rows;  ///< rows of one sequence side by side, positions ascending without gaps
   std::span<const std::int32_t> tokens;  ///< one a row
   std::span<const ReadoutRow> readouts;
-  bool recurrent = false;  ///< the last section alone, its memory continued with its own outputs
+  PassKind kind = PassKind::exact;
 };
+
+/// How a decode step of a run goes.
+inline PassKind step_kind(DecodeMode mode) {
+  return mode == DecodeMode::recurrent ? PassKind::recurrent : PassKind::exact;
+}
 
 struct ReadoutResult {
   std::int32_t token = -1;    ///< chosen, or the target

@@ -27,12 +27,11 @@ MemoryPlan RankModel::plan(const CheckpointIndex& index, const RankPart& part, c
 
   const bool both_banks =
       options.decode == DecodeMode::recurrent && config.sections.prompt_memory == PromptMemory::own;
-  const SectionCapacity capacity{options.slots, options.context,
-                                 std::max<std::int64_t>(options.chunk, options.slots), both_banks ? 2 : 1,
+  const SectionCapacity capacity{options.slots, options.context, options.pass_rows(), both_banks ? 2 : 1,
                                  options.cache_format};
   for (int s = part.first_section; s < part.first_section + part.sections; ++s)
     plan.caches += Section::cache_bytes(config, s, capacity);
-  const std::int64_t readouts = options.score_all_rows ? capacity.rows : options.slots;
+  const std::int64_t readouts = options.readout_rows();
   const auto floats = static_cast<std::int64_t>(sizeof(float));
   // Sections with the same weights do a step as one batch.
   const std::int64_t stacked = std::max<std::int64_t>(capacity.rows, options.slots * part.sections);

@@ -86,6 +86,14 @@ ReadoutOutcome ReadOut::finish(std::span<const ReadoutRow> readouts, std::int64_
   return {std::span(results_).first(readouts.size()), stop_seen_};
 }
 
+std::span<const ReadoutResult> ReadOut::run_alone(std::span<const ReadoutRow> readouts, const float* outputs,
+                                                  std::int64_t pass) {
+  STAG_CHECK(is_last() && parts_ == 1 && !outputs_sum_, parts_);
+  begin(readouts, outputs, pass);
+  pick_all(readouts, pass);
+  return std::span(results_).first(readouts.size());
+}
+
 /// z = norm_f(y^p), or norm_f(sum_s c_s y^s): made by the last rank, handed to all that compute logits.
 /// [rows, d]
 const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::int64_t pass) {

@@ -43,6 +43,10 @@ class ReadOut {
     return finish(readouts, pass);
   }
 
+  /// On the rank that holds the last section and the whole head: the choices, told to nobody.
+  std::span<const ReadoutResult> run_alone(std::span<const ReadoutRow> readouts, const float* outputs,
+                                           std::int64_t pass);
+
   void request_stop() { stop_wanted_ = true; }
 
   /// Own sections whose outputs the read-out needs: the last section alone, or all of them

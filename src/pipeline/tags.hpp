@@ -13,6 +13,7 @@ enum class Tag : int {
   stop = 31,            ///< a rank asks the last one to stop (--head last)
   z = 100,              ///< read-out: final hidden states
   picks = 200,          ///< read-out: chosen tokens, --head last
+  drafts = 300,         ///< tokens that the last section guessed
   candidates = 1000,    ///< read-out: candidates; grows when the exchange is widened
   outputs_sum = 20000,  ///< read-out: weighted sum of the sections' outputs, one tag a section
 };

@@ -146,6 +146,13 @@ class Limits(TestCase):
                            CONFIG, "recurrent", word)
         self.succeeds(run("generate", "--checkpoint", checkpoint("shared2"), *PROMPT, "--decode", "recurrent", ranks=2))
 
+    def test_drafts_of_models_that_cannot(self):
+        for name, word in (("decoder1", "2 sections"), ("looped", "staggered"), ("sections3_linear", "read-out"),
+                           ("lag0", "lag"), ("no_cross", "cross-attention")):
+            for ranks in (None, 3) if name == "looped" else (None,):
+                self.fails(run("generate", "--checkpoint", checkpoint(name), *PROMPT, "--draft", "2", ranks=ranks), CONFIG,
+                           "drafting needs", word)
+
     def test_delays_of_sections_that_are_not_there(self):
         self.fails(run("generate", "--checkpoint", checkpoint("separate2"), *PROMPT, "--delay-section", "2:1", ranks=2), 2,
                    "section 2")

@@ -71,6 +71,17 @@ class SameBytes(TestCase):
                                                   ranks=ranks)).stdout, whole.stdout)
         self.assertNotEqual(whole.stdout, self.succeeds(greedy("shared2", "--token-ids")).stdout)
 
+    def test_drafts(self):
+        for name, *sampling in (("separate2",), ("separate2", "--temperature", "1.2", "--seed", "3"), ("shared2",),
+                                ("sections4", "--temperature", "0.7")):
+            whole = self.succeeds(greedy(name, "--token-ids", *sampling))
+            self.assertNotIn("guessed", whole.stderr)
+            for ranks, *args in ((None, "--draft", "1"), (2, "--draft", "3"), (2, "--draft", "30", "--schedule", "sequential")):
+                with self.subTest(name=name, sampling=sampling, ranks=ranks, args=args):
+                    result = self.succeeds(greedy(name, "--token-ids", *sampling, *args, ranks=ranks))
+                    self.assertEqual(result.stdout, whole.stdout)
+                    self.assertRegex(result.stderr, r"\d+ of \d+ guessed tokens were right")
+
     def test_cross_check_of_the_products(self):
         self.assertEqual(self.succeeds(greedy("separate2", "--kernels", "blas", ranks=2)).stdout,
                          self.succeeds(greedy("separate2")).stdout)

@@ -74,6 +74,8 @@ class Usage(TestCase):
         self.refused(*MODEL, "--prompts", "f.jsonl", "--token-ids", words=["--token-ids"])
         self.refused("eval", "--checkpoint", checkpoint("separate2"), "--text", "t", "--recurrent-after", "3",
                      words=["--recurrent-after", "--decode recurrent"])
+        self.refused(*PROMPT, "--draft", "2", "--decode", "recurrent", words=["--draft", "--decode exact"])
+        self.refused(*PROMPT, "--draft", "2", "--head", "sliced", words=["--draft", "--head last"])
         for context in ("1", "0", "-5"):
             self.refused("eval", "--checkpoint", checkpoint("separate2"), "--text", "t", "--context", context,
                          words=["context"])

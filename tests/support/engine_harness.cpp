@@ -98,7 +98,7 @@ EngineResult run_engine(Transport& replica, const CheckpointIndex& given,
     const std::vector<ReadoutRow> readouts = readouts_of(at, count, targets);
     engine.run_sections(
         {rows, std::span(tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)),
-         readouts, recurrent});
+         readouts, recurrent ? PassKind::recurrent : PassKind::exact});
     if (!recurrent)
       for (int s = 0; s < part.sections; ++s) {
         const auto kept = engine.kept_outputs(part.first_section + s);

@@ -8,6 +8,7 @@
 
 #include "checkpoint/tensor_reader.hpp"
 #include "comm/local_transport.hpp"
+#include "pipeline/drafting.hpp"
 #include "pipeline/engine.hpp"
 #include "support/golden_file.hpp"
 
@@ -72,9 +73,50 @@ int allocations_of_steps(const std::string& name, int slots, int threads, float 
     for (std::int64_t step = 0; step < 12; ++step) {
       if (step == 2) counting = true;
       for (std::size_t b = 0; b < rows.size(); ++b) rows[b] = {static_cast<int>(b), step};
-      engine.run_sections({rows, tokens, readouts, false});
+      engine.run_sections({rows, tokens, readouts, PassKind::exact});
       const ReadoutOutcome outcome = engine.read_out();
       for (std::size_t b = 0; b < rows.size(); ++b) tokens[b] = outcome.results[b].token;
+    }
+    counting = false;
+    counted_allocations = allocations.exchange(0);
+  });
+  return counted_allocations;
+}
+
+/// The same of ten steps with guesses, all taken for right.
+int allocations_of_drafts(const std::string& name, int slots, int threads) {
+  constexpr int kGuesses = 3;
+  const CheckpointIndex index = read_checkpoint_index(test::golden_checkpoint(name));
+  int counted_allocations = -1;
+  run_local_ranks(1, {}, [&](Transport& transport) {
+    EngineOptions options;
+    options.slots = slots;
+    options.draft = kGuesses;
+    options.context = 12;
+    const ThreadTeam team(threads, 0, true);
+    const Grid grid = make_grid(1, index.config.sections.count);
+    TensorReader reader(index, true);
+    const RankModel model(index, rank_part(index.config, grid, 0, HeadMode::sliced), reader, team, {});
+    Engine engine(transport, grid, model, options, team, 0, 0);
+    Drafter drafter(engine, transport, options);
+    std::vector<DraftStart> starts(static_cast<std::size_t>(slots));
+    std::vector<Row> rows(starts.size() * (kGuesses + 1));
+    std::vector<std::int32_t> tokens(rows.size(), 5);
+    std::vector<ReadoutRow> readouts(rows.size());
+    for (std::size_t r = 0; r < rows.size(); ++r) readouts[r].row = static_cast<std::int32_t>(r);
+    for (int step = 0; step < 12; ++step) {
+      if (step == 2) counting = true;
+      const std::int64_t position = step % 2 * (kGuesses + 1);
+      for (int b = 0; b < slots; ++b)
+        starts[static_cast<std::size_t>(b)] = {{b, position}, 5, {}, {}, kGuesses};
+      const auto drafts = drafter.run(starts);
+      for (std::size_t r = 0; r < rows.size(); ++r) {
+        const std::size_t b = r / (kGuesses + 1), ahead = r % (kGuesses + 1);
+        rows[r] = {static_cast<int>(b), position + static_cast<std::int64_t>(ahead)};
+        if (ahead > 0) tokens[r] = drafts[b * kGuesses + ahead - 1];
+      }
+      engine.run_sections({rows, tokens, readouts, PassKind::exact});
+      (void)engine.read_out();
     }
     counting = false;
     counted_allocations = allocations.exchange(0);
@@ -95,6 +137,13 @@ TEST(Allocation, DecodeStepsTakeNoMemory) {
       EXPECT_EQ(allocations_of_steps(name, 1, 1, temperature), 0) << name;
       EXPECT_EQ(allocations_of_steps(name, 3, 2, temperature), 0) << name << ", 3 sequences on 2 threads";
     }
+}
+
+TEST(Allocation, GuessesTakeNoMemory) {
+  for (const char* name : {"separate2", "shared3", "format_q4_1", "shared_window1"}) {
+    EXPECT_EQ(allocations_of_drafts(name, 1, 1), 0) << name;
+    EXPECT_EQ(allocations_of_drafts(name, 3, 2), 0) << name << ", 3 sequences on 2 threads";
+  }
 }
 
 }  // namespace

@@ -22,17 +22,26 @@ struct Setting {
   HeadMode head = HeadMode::sliced;
   int stop_at_step = -1;  ///< the last rank asks to stop there
   int threads = 1;
+  int draft = 0;
+  DecodeMode decode = DecodeMode::exact;
+  std::int64_t window =
+      0;  ///< > 0: in place of the model's, with a context that is long enough to wrap round
 };
 
 struct Outcome {
   std::map<std::int64_t, GenerationResult> results;
   std::string shown;  ///< what on_text gave, of sequence 0
   bool finished = true;
+  GenerationTimes times;
 };
 
 Outcome generate(const std::string& name, const std::vector<GenerationRequest>& requests,
                  const Setting& setting) {
-  const CheckpointIndex index = read_checkpoint_index(golden_checkpoint(name));
+  CheckpointIndex index = read_checkpoint_index(golden_checkpoint(name));
+  if (setting.window > 0) {
+    index.config.sections.cross_attention.window = setting.window;
+    index.config.max_position_embeddings = 4 * setting.window;
+  }
   Outcome outcome;
   for_each_rank(setting.ranks, [&](Transport& transport) {
     transport.set_yield(true);
@@ -41,6 +50,8 @@ Outcome generate(const std::string& name, const std::vector<GenerationRequest>& 
     options.slots = setting.slots;
     options.chunk = setting.chunk;
     options.head = setting.head;
+    options.draft = setting.draft;
+    options.decode = setting.decode;
     options.context = index.config.max_position_embeddings;
     const ThreadTeam team(setting.threads, 0, true);
     TensorReader reader(index, true);
@@ -60,8 +71,9 @@ Outcome generate(const std::string& name, const std::vector<GenerationRequest>& 
       return transport.rank() == transport.size() - 1 && setting.stop_at_step >= 0 &&
              step++ >= setting.stop_at_step;
     };
-    Generator generator(engine, index.config, *tokenizer, options, events);
+    Generator generator(engine, transport, index.config, *tokenizer, options, events);
     mine.finished = generator.run(requests);
+    mine.times = generator.times();
     transport.barrier();
     if (transport.rank() == 0) outcome = std::move(mine);
   });
@@ -138,6 +150,101 @@ TEST(Generation, MoreSequencesThanSlotsChangeNothing) {
             << " slots, " << setting.threads << " threads";
         EXPECT_EQ(result.text, one.results.at(index).text);
       }
+  }
+}
+
+const std::vector<std::string>& draft_models() {
+  static const std::vector<std::string> models = {"separate2",      "shared2",        "shared3",
+                                                  "shared_window1", "shared_window4", "window_small",
+                                                  "sections4",      "format_q4_1",    "no_memory_norm"};
+  return models;
+}
+
+TEST(Drafting, ChangesNoTokenOnAnyGridInAnyBatchGreedyOrSampled) {
+  for (const std::string& name : draft_models()) {
+    const std::vector<GenerationRequest> requests = uneven_requests(read_golden(name));
+    const int sections = read_checkpoint_index(golden_checkpoint(name)).config.sections.count;
+    const Outcome plain = generate(name, requests, {});
+    for (const Setting& setting : {Setting{.draft = 1}, Setting{.slots = 3, .chunk = 2, .draft = 3},
+                                   Setting{.slots = 5, .chunk = 7, .threads = 3, .draft = 16},
+                                   Setting{.ranks = sections, .head = HeadMode::last, .draft = 2},
+                                   Setting{sections, 7, 64, HeadMode::last, -1, 1, 5}}) {
+      const Outcome drafted = generate(name, requests, setting);
+      ASSERT_EQ(drafted.results.size(), requests.size());
+      for (const auto& [index, result] : drafted.results) {
+        EXPECT_EQ(result.token_ids, plain.results.at(index).token_ids)
+            << name << ", sequence " << index << ", " << setting.ranks << " ranks, " << setting.slots
+            << " slots, " << setting.draft << " guesses";
+        EXPECT_EQ(result.text, plain.results.at(index).text);
+      }
+      EXPECT_GT(drafted.times.drafted_tokens, 0);
+      EXPECT_LT(drafted.times.steps, plain.times.steps);
+    }
+  }
+}
+
+// Wrong guesses have been stored behind the window's end: they must not have taken the place of its
+// beginning.
+TEST(Drafting, AMemoryThatWrapsRoundKeepsItsWindow) {
+  GenerationRequest request = golden_requests(read_golden("shared_window4"))[0];
+  request.max_tokens = 180;
+  const Setting plain{.window = 60};
+  const auto expected = generate("shared_window4", {request}, plain).results.at(0).token_ids;
+  ASSERT_EQ(expected.size(), 180U);
+  for (const int draft : {3, 10}) {
+    Setting setting = plain;
+    setting.draft = draft;
+    setting.chunk = 1;
+    EXPECT_EQ(generate("shared_window4", {request}, setting).results.at(0).token_ids, expected) << draft;
+  }
+}
+
+// The last section does not see what the others make of the newest token: its first guess is the exact
+// choice.
+TEST(Drafting, TheFirstGuessIsAlwaysRightAndLaterOnesAreNot) {
+  for (const std::string& name : draft_models()) {
+    const std::vector<GenerationRequest> requests = uneven_requests(read_golden(name));
+    const GenerationTimes one = generate(name, requests, {.slots = 2, .draft = 1}).times;
+    EXPECT_EQ(one.accepted_tokens, one.drafted_tokens) << name;
+  }
+  const GenerationTimes many =
+      generate("shared2", uneven_requests(read_golden("shared2")), {.draft = 8}).times;
+  EXPECT_GT(many.accepted_tokens, many.sequence_steps / 2);
+  EXPECT_LT(many.accepted_tokens, many.drafted_tokens);
+}
+
+// Right after the prompt the guesses are what recurrent decoding gives: the same passes, the same random
+// numbers.
+TEST(Drafting, GuessesAreTheTokensOfRecurrentDecoding) {
+  constexpr int kGuesses = 6;
+  for (const float temperature : {0.0F, 0.9F}) {
+    GenerationRequest request = golden_requests(read_golden("shared2"))[0];
+    request.sampling = {.temperature = temperature, .seed = 5};
+    request.max_tokens = kGuesses + 1;
+    const auto recurrent =
+        generate("shared2", {request}, {.decode = DecodeMode::recurrent}).results.at(0).token_ids;
+    const CheckpointIndex index = read_checkpoint_index(golden_checkpoint("shared2"));
+    for_each_rank(1, [&](Transport& transport) {
+      EngineOptions options;
+      options.draft = kGuesses;
+      options.context = index.config.max_position_embeddings;
+      const ThreadTeam team(1);
+      const Grid grid = make_grid(1, index.config.sections.count);
+      TensorReader reader(index, true);
+      const RankModel model(index, rank_part(index.config, grid, 0, HeadMode::sliced), reader, team, {});
+      Engine engine(transport, grid, model, options, team, 0, 0);
+      std::vector<Row> rows;
+      for (std::size_t t = 0; t < request.prompt.size(); ++t)
+        rows.push_back({0, static_cast<std::int64_t>(t)});
+      engine.run_sections({rows, request.prompt, {}, PassKind::exact});
+      Drafter drafter(engine, transport, options);
+      const auto length = static_cast<std::int64_t>(request.prompt.size());
+      const SamplingKey key{5, 0, request.prompt.size() + 1};
+      const DraftStart start{{0, length}, recurrent[0], request.sampling, key, kGuesses};
+      const auto guesses = drafter.run({&start, 1});
+      EXPECT_EQ(std::vector<std::int32_t>(guesses.begin(), guesses.end()),
+                std::vector<std::int32_t>(recurrent.begin() + 1, recurrent.end()));
+    });
   }
 }
 
