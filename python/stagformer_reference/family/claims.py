@@ -106,4 +106,4 @@ def recurrent_cost(row: Row, k: int) -> float:
 
 def claims_table(rows: list[Row]) -> str:
     claims = Claims(rows)
-    return table(["the paper", "seen here", ""], [[claim, *judge(claims)] for claim, judge in CLAIMS])
+    return table(["the paper", "seen here", "verdict"], [[claim, *judge(claims)] for claim, judge in CLAIMS], words=3)

@@ -92,7 +92,7 @@ def draw(rows: list[Row], path: Path) -> None:
     axes.grid(alpha=0.25)
     axes.margins(x=0.06, y=0.07)
     _label(axes, points)
-    _legend(figure, axes, rows)
+    _legend(figure, points)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     pyplot.close(figure)
 
@@ -120,10 +120,10 @@ def _label(axes, points: list[Point]) -> None:
     axes.set_ylim(low, high)
 
 
-def _legend(figure, axes, rows: list[Row]) -> None:
+def _legend(figure, points: list[Point]) -> None:
     from matplotlib.lines import Line2D
 
-    kinds = dict.fromkeys(kind_of(row)[1:] for row in rows)
+    kinds = dict.fromkeys(kind_of(point.row)[1:] for point in points)
     marks = [Line2D([], [], marker="o", linestyle="", color=colour, label=title) for colour, title in kinds]
     marks.append(Line2D([], [], marker="o", linestyle=":", color="#444444", markerfacecolor="white",
                         label="the same on one rank"))

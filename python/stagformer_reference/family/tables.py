@@ -11,8 +11,9 @@ CHANCE = {"blimp": 0.5, "hellaswag": 0.25}
 MEMORIES = ("own", "previous_pass")
 
 
-def table(head: list[str], lines: list[list[str]]) -> str:
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1), *lines]
+def table(head: list[str], lines: list[list[str]], words: int = 1) -> str:
+    """The first `words` columns are text, the others numbers."""
+    rows = [head, ["---"] * words + ["---:"] * (len(head) - words), *lines]
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
@@ -126,4 +127,4 @@ def comparisons_table(rows: list[Row]) -> str:
     found = [c for c in (compare(rows, *pair) for pair in PAIRS) if c]
     return table(["model", "beside", "perplexity, difference", "by seed", "counts from", "the first is"],
                  [[c.row.label, c.other.label, f"{c.difference:+.2f}", ", ".join(f"{d:+.1f}" for d in c.by_seed()),
-                   f"{c.threshold:.2f}", c.verdict] for c in found])
+                   f"{c.threshold:.2f}", c.verdict] for c in found], words=2)
