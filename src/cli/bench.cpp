@@ -7,6 +7,7 @@
 #include "cli/bench_output.hpp"
 #include "cli/bench_record.hpp"
 #include "cli/bench_settings.hpp"
+#include "cli/calibration.hpp"
 #include "cli/command.hpp"
 #include "cli/files.hpp"
 #include "cli/model_run.hpp"
@@ -29,6 +30,7 @@ class BenchCommand final : public Command {
   ExitCode run(const MpiSession* session, const std::string& command_line) override {
     session_ = session;
     command_line_ = command_line;
+    if (settings_.calibrate) return run_calibration();
     output_.emplace(settings_.format);
     const std::vector<BenchSetup> setups = settings_.setups();
     for (const BenchSetup& setup : setups) run_setup(setup, setups);
@@ -36,6 +38,23 @@ class BenchCommand final : public Command {
   }
 
  private:
+  ExitCode run_calibration() {
+    const std::unique_ptr<Transport> world = session_->world();
+    world->set_stall_timeout(settings_.run.stall_timeout);
+    const std::string path = *settings_.calibrate;
+    agree(*world, [&] {
+      if (world->rank() == 0) check_writable(path);
+    });
+    settings_.run.threads = settings_.setups().front().threads;
+    const Machine machine = calibrate(*session_, settings_, command_line_);
+    agree(*world, [&] {
+      if (world->rank() != 0) return;
+      write_file_atomically(path, machine.to_json());
+      write_stdout(machine_table(machine));
+    });
+    return ExitCode::success;
+  }
+
   /// Every setup is a run of its own: its weights are loaded for its threads, and gone before the next one's.
   void run_setup(const BenchSetup& setup, const std::vector<BenchSetup>& all) {
     settings_.run.threads = setup.threads;
