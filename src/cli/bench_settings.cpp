@@ -55,12 +55,15 @@ void BenchSettings::visit(SettingsVisitor& v) {
   v.text(
       "calibrate", calibrate,
       "Measure this machine with small models of its own and write it to this file, for plan and --emulate");
+  v.text("emulate", emulate,
+         "Sleep instead of computing, as long as the machine of this file would take; messages are real");
   run.visit_rest(v);
 }
 
 void BenchSettings::check() const {
   if (calibrate && (run.checkpoint || random))
     throw UsageError("--calibrate runs models of its own: leave out --checkpoint and --random");
+  if (calibrate && emulate) throw UsageError("--calibrate and --emulate do not go together");
   if (!calibrate && !run.checkpoint && !random)
     throw UsageError("--checkpoint, --random or --calibrate is required");
   if (run.checkpoint && random) throw UsageError("--checkpoint and --random do not go together");

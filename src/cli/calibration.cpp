@@ -103,6 +103,9 @@ class Calibration {
     settings_.run.json.reset();
     settings_.run.trace.reset();
     world_->set_stall_timeout(settings_.run.stall_timeout);
+    if (settings_.run.memory_limit)  // of a model, which has caches and buffers beside its weights
+      most_bytes_ = static_cast<double>(parse_bytes("memory-limit", *settings_.run.memory_limit)) / 4;
+    settings_.run.memory_limit.reset();
   }
 
   Machine run() {
@@ -135,7 +138,7 @@ class Calibration {
   Parts measure(const Shape& shape, NumberFormat format, std::int64_t depth = kDepth, std::int64_t batch = 1,
                 std::int64_t prompt = 1) {
     const Quiet quiet;
-    BenchPoint point{prompt, 1, batch, depth, 5};
+    BenchPoint point{prompt, 1, batch, depth, settings_.repetitions};
     const double guess = shape.bytes(format) / 10e9 + 1e-5;
     point.decode = std::clamp<std::int64_t>(std::llround(kSecondsAPoint / guess), 4, 400);
     BenchSettings own = settings_;
@@ -199,18 +202,20 @@ class Calibration {
     FormatSpeed speed{format, {}, {}, 0};
     std::vector<Curve::Point> read, factor{{1, 1}};
     for (const double target : kReadTargets) {
+      if (target > most_bytes_ && !read.empty()) break;
       const Shape shape = shape_of(target, format);
       const Parts parts = measure(shape, format);
       const auto bytes = static_cast<double>(parts.bytes.total());
       if (!read.empty() && bytes <= read.back().x) continue;
       read.push_back({bytes, product_s(parts, shape, 1) / shape.bytes(format)});
     }
-    const Shape shape = shape_of(kRowsTarget, format);
+    const Shape shape = shape_of(std::min(kRowsTarget, most_bytes_), format);
     const double one = product_s(measure(shape, format), shape, 1);
     for (const std::int64_t rows : kRowCounts)
       factor.push_back(
           {static_cast<double>(rows), product_s(measure(shape, format, kDepth, rows), shape, rows) / one});
-    const Parts prompt = measure(shape_of(kReadTargets[3], format), format, kPrompt, 1, kPrompt);
+    const Parts prompt =
+        measure(shape_of(std::min(kReadTargets[3], most_bytes_), format), format, kPrompt, 1, kPrompt);
     speed.read_s_per_byte = Curve(read);
     speed.row_factor = Curve(factor);
     speed.operations_per_s = prompt.operations / prompt.prompt_s;
@@ -234,6 +239,7 @@ class Calibration {
   BenchSettings settings_;
   std::string command_line_;
   std::unique_ptr<Transport> world_;
+  double most_bytes_ = 1e18;
   int threads_ = 1;
   std::string instruction_set_;
 };

@@ -102,10 +102,10 @@ const FormatSpeed& Machine::speed_of(NumberFormat format) const {
 
 Machine Machine::from_json(const std::string& text) {
   const json object = parse_object(text);
-  const ObjectReader root(object, "",
-                          {"format", "version", "name", "processor", "instruction_set", "measured", "threads",
-                           "ranks_on_host", "layer_s", "cross_s", "cache_s_per_byte",
-                           "choice_s", "choice_s_per_token", "formats", "link"});
+  const ObjectReader root(
+      object, "",
+      {"format", "version", "name", "processor", "instruction_set", "measured", "threads", "ranks_on_host",
+       "layer_s", "cross_s", "cache_s_per_byte", "choice_s", "choice_s_per_token", "formats", "link"});
   if (root.text("format", "") != "stagformer machine") bad_value("format", "must be 'stagformer machine'");
   if (root.integer("version") != kVersion)
     bad_value("version", "is " + std::to_string(root.integer("version")) + ", this program reads 1");
@@ -142,7 +142,7 @@ std::string Machine::to_json() const {
                                    {"threads", threads},
                                    {"ranks_on_host", ranks_on_host},
                                    {"layer_s", layer_s},
-                                   
+
                                    {"cross_s", cross_s},
                                    {"cache_s_per_byte", cache_s_per_byte},
                                    {"choice_s", choice_s},

@@ -43,7 +43,7 @@ struct Machine {
   int threads = 1;        ///< a rank
   int ranks_on_host = 1;  ///< at work at the same time
   double layer_s = 0;     ///< a layer and row beside its products: norms, attention, meetings of threads
-  double cross_s = 0;             ///< cross-attention of a layer and row beside its products
+  double cross_s = 0;     ///< cross-attention of a layer and row beside its products
   double cache_s_per_byte = 0;    ///< keys and values read
   double choice_s = 0;            ///< a step: candidates, choice, bookkeeping
   double choice_s_per_token = 0;  ///< the same, per row and token id that the rank looks at

@@ -13,17 +13,9 @@
 
 #include "pipeline/link_model.hpp"
 #include "pipeline/options.hpp"
+#include "pipeline/rank_work.hpp"
 
 namespace stagformer::internal {
-
-/// What one rank does in a step, in seconds.
-struct RankWork {
-  double layers_s = 0;  ///< all own sections, embedding included
-  double absorb_s = 0;  ///< making memory of what the rank before sent; 0 where that is part of layers_s
-  double head_s = 0;    ///< its slice of the head, or the whole on the last rank under --head last
-  double choice_s = 0;  ///< candidates, and the choice among all ranks'
-  bool waits = false;   ///< for the hidden states of the same step: a chained link, lag 0, sequential
-};
 
 /// Bytes of the messages.
 struct StepMessages {
