@@ -42,6 +42,7 @@ class Program {
     commands_.push_back(make_inspect_command());
     commands_.push_back(make_convert_command());
     commands_.push_back(make_plan_command());
+    commands_.push_back(make_import_command());
   }
 
   int run(int argc, char** argv) {

@@ -1,5 +1,5 @@
 # stagformer_layer(NAME SOURCES ... USES ...): one layer of the engine as an object library with the project's warnings.
-# A layer links only those below it: base < kernels < {model, comm, checkpoint, text} < pipeline < cli.
+# A layer links only those below it: base < kernels < {model, comm, checkpoint, text} < {pipeline, import} < cli.
 set(STAGFORMER_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   list(APPEND STAGFORMER_WARNINGS -Wno-restrict)  # false alarms on std::string's operator+ in GCC 12

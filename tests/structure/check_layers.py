@@ -1,4 +1,4 @@
-"""Includes go downwards only: cli > pipeline > {model, comm, checkpoint, text} > kernels > base; and what is fenced in stays so."""
+"""Includes go downwards only: cli > {pipeline, import} > {model, comm, checkpoint, text} > kernels > base; and what is fenced in stays so."""
 
 import pathlib
 import re
@@ -13,6 +13,7 @@ BELOW = {
     "text": {"base", "kernels"},
 }
 BELOW["pipeline"] = set(BELOW)
+BELOW["import"] = {"base", "kernels", "checkpoint", "text"}
 BELOW["cli"] = set(BELOW)
 FENCED = {"mpi.h": "comm", "hdf5.h": "checkpoint", "sentencepiece_processor.h": "text", "hwy/highway.h": "kernels",
           "cblas.h": "kernels", "CLI/CLI.hpp": "cli"}
