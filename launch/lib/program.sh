@@ -4,7 +4,8 @@
 # Sets program to an absolute path: on other hosts there may be no PATH to it.
 find_program() {
   local candidate
-  for candidate in "${STAGFORMER_PROGRAM:-}" "$here/../build/release/bin/stagformer" "$(command -v stagformer || true)"; do
+  for candidate in "${STAGFORMER_PROGRAM:-}" "$here/../build/release/bin/stagformer" "$here/../../../bin/stagformer" \
+    "$(command -v stagformer || true)"; do  # a clone's, an installed one's (from share/stagformer/launch), any
     [ -n "$candidate" ] || continue
     if [ -x "$candidate" ] && [ -f "$candidate" ]; then
       program=$(cd "$(dirname "$candidate")" && pwd)/$(basename "$candidate")

@@ -67,15 +67,17 @@ def split_holdout(documents: list[str], every: int) -> tuple[list[str], list[str
 
 
 class Corpus:
-    """Documents as one flat array of ids; each begins with BOS and a whole one ends with EOS."""
+    """Documents as one flat array of ids; each begins with BOS and a whole one ends with EOS, where the tokenizer has them."""
 
     def __init__(self, tokenizer, documents: list[str], chunk_characters: int = 0):
         pieces = []
+        kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+        begin, last = ([] if id is None else [id] for id in (tokenizer.bos, tokenizer.eos))
         for document in documents:
             chunks = split_document(document, chunk_characters)
             for n, chunk in enumerate(chunks):
-                end = [tokenizer.eos] if n == len(chunks) - 1 else []
-                pieces.append(np.array([tokenizer.bos] + tokenizer.encode(chunk) + end, np.uint16))
+                end = last if n == len(chunks) - 1 else []
+                pieces.append(np.array(begin + tokenizer.encode(chunk) + end, kind))
         self.lengths = np.array([len(p) for p in pieces], np.int64)
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
         self.tokens = np.concatenate(pieces)

@@ -10,7 +10,7 @@ import torch
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import ModelConfig
 from .model import StagFormer
-from .tokenizer import make_tokenizer
+from .tokenizer import FILES, make_tokenizer
 
 
 def checkpoint_of(model: StagFormer, tokenizer_type: str = "byte", tokenizer_model: bytes | None = None,
@@ -43,7 +43,19 @@ def load(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[StagForm
 
 
 def tokenizer_of(checkpoint: Checkpoint):
-    return make_tokenizer(checkpoint.tokenizer_type, checkpoint.tokenizer_model)
+    """A tokenizer.json's documents begin with BOS where the model's prompts do."""
+    config = checkpoint.config
+    bos = config.bos_token_id if config.add_bos else None
+    eos = next(iter(config.eos_token_ids), None)
+    return make_tokenizer(checkpoint.tokenizer_type, checkpoint.tokenizer_model, bos, eos)
+
+
+def tokenizer_in(folder: Path) -> tuple[str, bytes | None]:
+    """(type, bytes) of what the trainer keeps in its folder; bytes need no file."""
+    for kind, name in FILES.items():
+        if (folder / name).exists():
+            return kind, (folder / name).read_bytes()
+    return "byte", None
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -58,8 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     model = StagFormer(ModelConfig.from_dict(state["config"]))
     model.load_state_dict(state["model"])
-    pieces = folder / "tokenizer.model"
-    kind, data = ("sentencepiece", pieces.read_bytes()) if pieces.exists() else ("byte", None)
+    kind, data = tokenizer_in(folder)
     write_checkpoint(options.output, checkpoint_of(model, kind, data, options.source), options.format, options.split)
 
 

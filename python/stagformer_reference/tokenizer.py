@@ -1,9 +1,15 @@
-"""Tokenizers of the trainer: bytes, and SentencePiece BPE with byte fallback."""
+"""Tokenizers of the trainer: bytes, SentencePiece BPE with byte fallback, and Hugging Face's tokenizer.json.
+
+`bos` and `eos` begin and end a document of the training text; a tokenizer without either has None there.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 from typing import Iterable
+
+from .config import ConfigError
 
 BYTE_BOS, BYTE_EOS = 256, 257
 
@@ -42,6 +48,37 @@ class SentencePieceTokenizer:
         return self.processor.decode(ids)
 
 
+class HuggingFaceTokenizer:
+    """A tokenizer.json held as bytes, as it is embedded in checkpoints. It does not say which ids begin and end documents."""
+
+    type = "huggingface"
+
+    def __init__(self, model: bytes, bos: int | None, eos: int | None):
+        try:
+            import tokenizers
+        except ImportError:
+            raise ConfigError("this checkpoint's tokenizer is a tokenizer.json: pip install tokenizers") from None
+        self.model = model
+        self.tokenizer = tokenizers.Tokenizer.from_str(completed(model))
+        self.vocab_size = self.tokenizer.get_vocab_size()
+        self.bos, self.eos = bos, eos
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids)
+
+
+def completed(model: bytes) -> str:
+    """The JSON with the fields of a byte-level decoder that `tokenizers` asks for although decoding does not use them."""
+    values = json.loads(model)
+    decoder = values.get("decoder")
+    if decoder and decoder.get("type") == "ByteLevel":
+        values["decoder"] = {"add_prefix_space": False, "trim_offsets": False, "use_regex": False} | decoder
+    return json.dumps(values)
+
+
 def train_sentencepiece(lines: Iterable[str], vocab_size: int) -> bytes:
     """Train a BPE model on lines of text; ids: 0 unknown, 1 BOS, 2 EOS, then bytes, then pieces."""
     import sentencepiece
@@ -56,10 +93,15 @@ def train_sentencepiece(lines: Iterable[str], vocab_size: int) -> bytes:
     return model.getvalue()
 
 
-def make_tokenizer(kind: str, model: bytes | None = None):
-    """`byte`, or `sentencepiece` with the bytes of its .model file."""
+def make_tokenizer(kind: str, model: bytes | None = None, bos: int | None = None, eos: int | None = None):
+    """`byte`; `sentencepiece` or `huggingface` with the bytes of its file, the latter with the ids around documents."""
     if kind == "byte":
         return ByteTokenizer()
     if kind == "sentencepiece" and model is not None:
         return SentencePieceTokenizer(model)
-    raise ValueError(f"no tokenizer of type {kind} here; expected byte or sentencepiece")
+    if kind == "huggingface" and model is not None:
+        return HuggingFaceTokenizer(model, bos, eos)
+    raise ValueError(f"no tokenizer of type {kind} here; expected byte, sentencepiece or huggingface")
+
+
+FILES = {"sentencepiece": "tokenizer.model", "huggingface": "tokenizer.json"}   # in a trainer's folder

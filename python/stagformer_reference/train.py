@@ -26,8 +26,10 @@ from .config import ConfigError, ModelConfig
 from .data import Corpus, CorpusConfig, Mixture, data_folder, read_documents, split_holdout, validation_windows
 from .export import tokenizer_of
 from .model import StagFormer
-from .tokenizer import make_tokenizer, train_sentencepiece
+from .tokenizer import FILES, make_tokenizer, train_sentencepiece
 from .uptrain import start_from
+
+NO_TARGET = -100   # no token's id
 
 
 @dataclass
@@ -98,7 +100,8 @@ class Trainer:
     def __init__(self, run: RunConfig, folder: Path, out: Path, max_hours: float, device: str,
                  decoder: Checkpoint | None = None):
         """`decoder`: an ordinary decoder to start from, whose tokenizer is kept."""
-        self.run, self.t, self.out, self.max_hours, self.decoder = run, run.training, out, max_hours, decoder
+        self.run, self.t, self.out, self.max_hours = run, run.training, out, max_hours
+        self.decoder = decoder
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         self.device = torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
@@ -107,6 +110,7 @@ class Trainer:
         self.model = StagFormer(run.model)
         if decoder:
             start_from(self.model, decoder)
+            self.decoder = None   # half a gigabyte for 135M parameters
         self.model.to(self.device)
         self.model.set_dropout(self.t.dropout)
         self.optimiser = self._make_optimiser()
@@ -131,10 +135,13 @@ class Trainer:
 
     def _load_tokenizer(self, documents: list[list[str]]):
         if self.decoder:
-            return tokenizer_of(self.decoder)
+            tokenizer = tokenizer_of(self.decoder)
+            if tokenizer.model is not None and self.rank == 0:
+                _replace(self.out / FILES[tokenizer.type], lambda name: Path(name).write_bytes(tokenizer.model))
+            return tokenizer
         if self.t.tokenizer == "byte":
             return make_tokenizer("byte")
-        path = self.out / "tokenizer.model"
+        path = self.out / FILES["sentencepiece"]
         if not path.exists() and self.rank == 0:
             pieces = train_pieces(documents, self.t)
             _replace(path, lambda name: Path(name).write_bytes(pieces))
@@ -176,7 +183,8 @@ class Trainer:
         ids = ids.to(self.device)
         with self.autocast():
             logits, _ = model(ids[:, :-1])
-        return F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), ignore_index=self.tokenizer.bos)
+        ignored = NO_TARGET if self.tokenizer.bos is None else self.tokenizer.bos
+        return F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), ignore_index=ignored)
 
     def train_step(self, model) -> float:
         """One update; returns the loss of this process."""
@@ -308,9 +316,8 @@ def main(arguments: list[str] | None = None) -> Trainer:
         dist.init_process_group("nccl" if device == "cuda" else "gloo")
         if device == "cuda":
             device = f"cuda:{os.environ['LOCAL_RANK']}"
-    decoder = read_checkpoint(options.start_from) if options.start_from else None
-    trainer = Trainer(RunConfig.read(options.config), data_folder(options.data), Path(options.out),
-                      options.max_hours, device, decoder)
+    trainer = Trainer(RunConfig.read(options.config), data_folder(options.data), Path(options.out), options.max_hours,
+                      device, read_checkpoint(options.start_from) if options.start_from else None)
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: setattr(trainer, "stop", True))
     trainer.log(f"{trainer.model.parameter_count():,} parameters, {trainer.world} device(s)")

@@ -1,5 +1,5 @@
-import csv
 import json
+import math
 import signal
 import stat
 import subprocess
@@ -14,10 +14,9 @@ from stagformer_reference.evaluate import evaluate
 from stagformer_reference.evaluate import main as evaluate_main
 from stagformer_reference.export import load
 from stagformer_reference.family.__main__ import main
-from stagformer_reference.family.cost import forward_flops, parameters, sequential_layers
+from stagformer_reference.family.cost import cache_bytes, cache_bytes_read, forward_flops, parameters, sequential_layers
 from stagformer_reference.family.engine import read_per_token
 from stagformer_reference.family.one import held_out_windows
-from stagformer_reference.family.report import Row, points, task_text, write_report
 from stagformer_reference.family.results import read_results
 from stagformer_reference.family.runs import Family
 from stagformer_reference.family.tasks import blimp, hellaswag
@@ -166,6 +165,17 @@ def test_costs(tmp_path):
     assert forward_flops(shared, 10) == forward_flops(small_config(), 10)
 
 
+def test_cache_bytes():
+    """A key and a value of G a = 16 floats, 128 bytes, a position and attention; 2 x 2 layers."""
+    assert cache_bytes(small_config(sections={"count": 1, "layers_per_section": 4})) == (4 * 128, 0)
+    assert cache_bytes(small_config()) == cache_bytes(small_config(sections={"weights": "shared"})) == (6 * 128, 0)
+    assert cache_bytes(small_config({"window": 8})) == (4 * 128, 2 * 8 * 128)
+    assert cache_bytes(small_config({"window": 1})) == (4 * 128, 2 * 64)
+    assert cache_bytes(small_config({"layers": [1]})) == (5 * 128, 0)
+    assert cache_bytes_read(small_config({"window": 8}), 20) == 20 * 4 * 128 + 2 * 8 * 128
+    assert cache_bytes_read(small_config({"window": 8}), 4) == cache_bytes_read(small_config(), 4) == 4 * 6 * 128
+
+
 def test_windows_of_a_per_token_table(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("position,token_id,log_probability\n1,5,-1\n2,6,-2\n1,7,-3\n1,8,-4\n")
@@ -178,9 +188,13 @@ import json, sys
 sys.path.insert(0, {package!r})
 value = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 if sys.argv[1] == "bench":
+    from stagformer_reference.checkpoint import read_checkpoint
     recurrent, sequential = value.get("--decode") == "recurrent", value.get("--schedule") == "sequential"
-    print(json.dumps({{"decode": {{"step_ms_median": 0.5 if recurrent else 2.0 if sequential else 1.0}},
-                      "per_rank": [{{"oversubscribed": False}}]}}))
+    step = (0.5 if recurrent else 2.0 if sequential else 1.0) + {slower}
+    layers = read_checkpoint(value["--checkpoint"]).config.sections.layers_per_section
+    read = 256 * (41 * sum(layers) + 40 * sum(layers[1:]))   # keys and values of 32 floats, 40 positions and the newest
+    print(json.dumps({{"decode": {{"step_ms_median": step, "cache_bytes": read * {caches}}},
+                      "per_rank": [{{"oversubscribed": {crowded}}}]}}))
     raise SystemExit(0)
 import csv
 from pathlib import Path
@@ -197,56 +211,59 @@ with open(value["--per-token"], "w") as file:
 """
 
 
-def make_engine(folder: Path, offset: float) -> str:
+def make_engine(folder: Path, offset: float = 0.0, slower: float = 0.0, caches: float = 1.0, crowded: bool = False) -> str:
     path = folder / "program"
-    path.write_text(ENGINE.format(python=sys.executable, package=str(PACKAGE), offset=offset))
+    path.write_text(ENGINE.format(python=sys.executable, package=str(PACKAGE), offset=offset, slower=slower, caches=caches,
+                                  crowded=crowded))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
 
 
-def test_evaluate_bench_and_report(tmp_path):
+def test_evaluate_and_report(tmp_path):
     path = write_list(tmp_path, 2560, [DECODER, SHARED])
     train(tmp_path, path, "out")
     common = ["--list", path, "--output", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as ended:
-        main(common + ["--evaluate", make_engine(tmp_path, 0.002)])
+        main(common + ["--evaluate", make_engine(tmp_path, 1e-4)])   # perplexities of about 260 differ by 0.026
     assert ended.value.code == 1 and "engine_loss" not in read_results(tmp_path / "out")[0]
 
-    program = make_engine(tmp_path, 0.0)
-    main(common + ["--evaluate", program, "--bench", program, "--launch", "env", "--report", str(tmp_path / "report")])
+    main(common + ["--evaluate", make_engine(tmp_path), "--report", str(tmp_path / "report")])
     decoder, shared = read_results(tmp_path / "out")
     for row in (decoder, shared):
-        assert row["engine_loss"] == pytest.approx(row["held_out_loss"], abs=1e-5) and row["largest_difference"] < 1e-4
-    assert "recurrent_5_own" not in decoder and "ms_staggered" not in decoder
-    assert shared["recurrent_5_own"] != shared["recurrent_5_previous_pass"]
+        assert row["engine_loss"] == pytest.approx(row["held_out_loss"], abs=1e-6) and row["largest_difference"] < 1e-3
+    assert "recurrent_5_own" not in decoder and shared["recurrent_5_own"] != shared["recurrent_5_previous_pass"]
     folder = tmp_path / "out" / "shared-seed1"
     model, checkpoint = load(folder / "model.h5")
     for after, column in ((None, "exact_after_5"), (5, "recurrent_after_5_own")):
         scores = evaluate(model, held_out_windows(checkpoint, tmp_path / "out" / "held-out.txt"), after, "own")
         late = [value for window in scores for value in window[5:]]
         assert shared[column] == pytest.approx(-sum(late) / len(late), abs=1e-6)
-    assert (shared["ms_one_rank"], shared["ms_sequential"], shared["ms_one_rank_recurrent"]) == (1.0, 2.0, 0.5)
-    report = (tmp_path / "report" / "report.md").read_text()
-    assert "Losses are the engine's" in report and "## Recurrent decoding: two passes" in report
-    assert f"| {shared['engine_loss']:.4f} |" in report
-    assert "<svg" in (tmp_path / "report" / "quality-latency.svg").read_text()
+    report = (tmp_path / "report" / "results.md").read_text()
+    assert "Perplexities are the engine's" in report and f"| {math.exp(shared['engine_loss']):.2f} |" in report
+    assert f"| 5 | {math.exp(shared['exact_after_5']):.2f} |" in report
+    assert "<svg" in (tmp_path / "report" / "results.svg").read_text()
 
 
-def test_report_of_several_seeds(tmp_path):
-    lines = [{"name": "a", "label": "first", "seed": n, "parameters": 2_000_000, "parameters_without_embeddings": 1_500_000,
-              "sequential_layers": 6, "tokens": 2_000_000, "training_flops": 3e13, "training_loss": 3.0,
-              "held_out_loss": loss, "blimp": 0.6, "blimp_items": 1000, "hellaswag": 0.26, "hellaswag_items": 400}
-             for n, loss in ((1, 3.0), (2, 3.2))]
-    with open(tmp_path / "results.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
-    write_report(tmp_path, tmp_path)
-    text = (tmp_path / "report.md").read_text()
-    assert "| 3.1000 ± 0.1414 |" in text and "| 60.0 | chance |" in text and "2.00 (1.50)" in text
-    assert "the engine has not evaluated" in text and "ms a token" not in text
-    row = Row("a", "first", lines)
-    assert points([row])[0] == "layers in sequence" and task_text(row, "hellaswag") == "chance"
+def test_bench(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("stagformer_reference.family.latency.ROUNDS", 2)
+    path = write_list(tmp_path, 2560, [DECODER, SHARED], seeds=(1, 2))
+    train(tmp_path, path, "out")
+
+    def bench(program: str, *more: str) -> list[dict]:
+        main(["--list", path, "--output", str(tmp_path / "out"), "--bench", program, "--launch", "env", *more])
+        return read_results(tmp_path / "out")
+
+    decoder, shared, *second = bench(make_engine(tmp_path))
+    assert "ms_staggered" not in decoder and not any("ms_one_rank" in row for row in second)
+    assert [shared[f"ms_{name}"] for name in ("one_rank", "staggered", "sequential", "recurrent")] == [1.0, 1.0, 2.0, 0.5]
+    assert shared["rounds_sequential"] == [2.0] * 2 and (shared["ranks"], shared["cores"]) == (2, 2)
+    assert bench(make_engine(tmp_path, slower=1.0))[1]["ms_one_rank"] == 1.0   # has been measured
+    assert bench(make_engine(tmp_path, slower=1.0), "--again")[1]["ms_one_rank"] == 2.0
+    for fault, message in (({"crowded": True}, "ranks share cores"), ({"caches": 1.1}, "bytes of caches, expected")):
+        with pytest.raises(SystemExit):
+            bench(make_engine(tmp_path, **fault), "--again")
+        assert message in capsys.readouterr().out
 
 
 def test_tasks():

@@ -2,11 +2,13 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/host_info.hpp"
 #include "cli/bench_output.hpp"
 #include "cli/bench_record.hpp"
 #include "cli/bench_settings.hpp"
+#include "cli/calibration.hpp"
 #include "cli/command.hpp"
 #include "cli/files.hpp"
 #include "cli/model_run.hpp"
@@ -14,6 +16,7 @@
 #include "cli/report.hpp"
 #include "cli/signals.hpp"
 #include "pipeline/agreement.hpp"
+#include "pipeline/step_cost.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -29,6 +32,7 @@ class BenchCommand final : public Command {
   ExitCode run(const MpiSession* session, const std::string& command_line) override {
     session_ = session;
     command_line_ = command_line;
+    if (settings_.calibrate) return run_calibration();
     output_.emplace(settings_.format);
     const std::vector<BenchSetup> setups = settings_.setups();
     for (const BenchSetup& setup : setups) run_setup(setup, setups);
@@ -36,6 +40,23 @@ class BenchCommand final : public Command {
   }
 
  private:
+  ExitCode run_calibration() {
+    const std::unique_ptr<Transport> world = session_->world();
+    world->set_stall_timeout(settings_.run.stall_timeout);
+    const std::string path = *settings_.calibrate;
+    agree(*world, [&] {
+      if (world->rank() == 0) check_writable(path);
+    });
+    settings_.run.threads = settings_.setups().front().threads;
+    const Machine machine = calibrate(*session_, settings_, command_line_);
+    agree(*world, [&] {
+      if (world->rank() != 0) return;
+      write_file_atomically(path, machine.to_json());
+      write_stdout(machine_table(machine));
+    });
+    return ExitCode::success;
+  }
+
   /// Every setup is a run of its own: its weights are loaded for its threads, and gone before the next one's.
   void run_setup(const BenchSetup& setup, const std::vector<BenchSetup>& all) {
     settings_.run.threads = setup.threads;
@@ -45,7 +66,11 @@ class BenchCommand final : public Command {
         source_of(setup));
     run.open();
     agree_on(run.world(), "number of combinations", all.size(), std::to_string(all.size()));
-    const EngineOptions options = options_for(run);
+    EngineOptions options = options_for(run);
+    read_machine(run);
+    options.emulated = machine_.has_value();
+    if (machine_)
+      options.head = chosen_head(run.index(), run.grid(), options, settings_.points()[0], *machine_);
     run.load(options, false);
     const double begin = now_seconds();
     for (const BenchPoint& point : settings_.points()) measure_point(run, point);
@@ -76,10 +101,44 @@ class BenchCommand final : public Command {
     return options;
   }
 
+  /// Rank 0 reads the file and hands it round.
+  void read_machine(ModelRun& run) {
+    if (!settings_.emulate) return;
+    Bytes bytes;
+    agree(run.world(), [&] {
+      if (!run.is_root()) return;
+      const std::string text = read_file(*settings_.emulate);
+      bytes.resize(text.size());
+      std::memcpy(bytes.data(), text.data(), text.size());
+    });
+    bytes = run.world().broadcast(std::move(bytes), 0);
+    agree(run.world(), [&] {
+      try {
+        machine_ = Machine::from_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+      } catch (const ConfigError& error) {
+        throw ConfigError(*settings_.emulate + ": " + error.what());
+      }
+    });
+  }
+
+  void set_emulation(ModelRun& run, const BenchPoint& point) const {
+    const auto rank = static_cast<std::size_t>(run.part().rank);
+    const EngineOptions& options = run.options();
+    run.engine().emulate({decode_work(run.index(), run.grid(), options, point, *machine_)[rank],
+                          chunk_work(run.index(), run.grid(), options, point, *machine_)[rank],
+                          std::min(options.chunk, point.prompt)});
+  }
+
   /// What a rank reads in a step decides from which cache or memory it streams, as far as there is room for
   /// as much again.
   MachineSpeed measure(ModelRun& run, const BenchPoint& point) const {
     const StepBytes bytes = step_bytes(run.index(), run.part(), run.options(), point);
+    if (machine_) {  // the speeds of the file
+      const FormatSpeed& speed = machine_->speed_of(run.index().datasets.at(head_name(run.config())).format);
+      const auto total = static_cast<double>(bytes.total());
+      return {bytes.total(), 1 / speed.read_s_per_byte.at(total), speed.operations_per_s,
+              speed.operations_per_s};
+    }
     const RankFacts& facts = run.facts()[static_cast<std::size_t>(run.world().rank())];
     const std::int64_t room = settings_.run.memory_limit
                                   ? parse_bytes("memory-limit", *settings_.run.memory_limit) -
@@ -92,6 +151,7 @@ class BenchCommand final : public Command {
   void measure_point(ModelRun& run, const BenchPoint& point) {
     Benchmark benchmark(run.engine(), run.world(), run.replica(), run.config(), run.options(),
                         static_cast<std::uint64_t>(settings_.seed), [] { return stop_signalled(); });
+    if (machine_) set_emulation(run, point);
     const MachineSpeed before = measure(run, point);
     const BenchSamples samples = benchmark.run(point, run.replica_number() * point.batch);
     if (samples.stopped) throw AgreedError(ExitCode::interrupted, "stopped by a signal");
@@ -99,8 +159,10 @@ class BenchCommand final : public Command {
     const BenchResult result = gather_result(run, point, samples, machine);
     print(run, [&] {
       const nlohmann::json settings = settings_record([this](SettingsVisitor& v) { settings_.visit(v); });
-      return output_->add(
-          record_of(run, result, provenance(run.world(), command_line_, run.instruction_set()), settings));
+      auto record =
+          record_of(run, result, provenance(run.world(), command_line_, run.instruction_set()), settings);
+      record["emulated"] = machine_ ? machine_->name : "";
+      return output_->add(record);
     });
   }
 
@@ -123,6 +185,7 @@ class BenchCommand final : public Command {
   const MpiSession* session_ = nullptr;
   std::string command_line_;
   std::optional<BenchOutput> output_;
+  std::optional<Machine> machine_;  // emulated
 };
 
 }  // namespace

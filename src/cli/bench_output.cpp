@@ -147,7 +147,14 @@ class Report {
            value_text(m["vocab_size"]) + "\n" + value_text(r["ranks"]) + " rank(s), " +
            value_text(r["replicas"]) + " replica(s) on " + hosts + ": " + value_text(p["cpu"]) + ", " +
            value_text(p["kernels"]) + "; stagformer " + value_text(p["version"]) + " (" +
-           value_text(p["commit"]) + ")\n";
+           value_text(p["commit"]) + ")\n" + emulation();
+  }
+
+  std::string emulation() const {
+    const std::string machine = value_text(records_[0]["emulated"]);
+    if (machine.empty()) return "";
+    return "EMULATED: ranks sleep as long as machine '" + machine +
+           "' would compute; messages are real. Tokens mean nothing.\n";
   }
 
   /// How near the step is to the longest rank's own work says something only where ranks work together.

@@ -1,38 +1,10 @@
 #include "cli/bench_settings.hpp"
 
-#include <charconv>
-
+#include "base/number_list.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
 namespace {
-
-/// The parts between commas. Throws UsageError for an empty one.
-std::vector<std::string> split(const char* name, const std::string& text) {
-  std::vector<std::string> parts;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    if (parts.back().empty())
-      throw UsageError("--" + std::string(name) + ": '" + text + "' is no list of values (write 1,2,4)");
-    begin = end + 1;
-  }
-  return parts;
-}
-
-std::vector<std::int64_t> integers(const char* name, const std::string& text, std::int64_t most) {
-  std::vector<std::int64_t> values;
-  for (const std::string& part : split(name, text)) {
-    std::int64_t value = 0;
-    const char* end = part.data() + part.size();
-    const auto [rest, error] = std::from_chars(part.data(), end, value);
-    if (error != std::errc() || rest != end || value < 1 || value > most)
-      throw UsageError("--" + std::string(name) + ": '" + part + "' is no number from 1 to " +
-                       std::to_string(most));
-    values.push_back(value);
-  }
-  return values;
-}
 
 /// One value that stands for "the default" where the list was not given.
 template <typename Value, typename Parse>
@@ -44,7 +16,7 @@ std::vector<std::optional<Value>> or_default(const std::optional<std::string>& t
 }
 
 std::vector<std::string> schedules(const std::string& text) {
-  std::vector<std::string> names = split("schedule", text);
+  std::vector<std::string> names = split_list("schedule", text);
   for (const std::string& name : names)
     if (name != "staggered" && name != "sequential")
       throw UsageError("--schedule: '" + name + "' is none of staggered, sequential");
@@ -53,7 +25,7 @@ std::vector<std::string> schedules(const std::string& text) {
 
 std::vector<NumberFormat> formats(const std::string& text) {
   std::vector<NumberFormat> found;
-  for (const std::string& name : split("weights", text)) {
+  for (const std::string& name : split_list("weights", text)) {
     try {
       found.push_back(number_format_from(name));
     } catch (const ConfigError&) {
@@ -80,11 +52,20 @@ void BenchSettings::visit(SettingsVisitor& v) {
   v.integer("repetitions", repetitions, 1, 1000000, "Timed repetitions of a point, after a warm-up");
   v.integer("seed", seed, 0, kAnyInteger, "Of random weights and prompts");
   v.choice("format", format, {"md", "csv", "json", "jsonl"}, "Of the result on stdout");
+  v.text(
+      "calibrate", calibrate,
+      "Measure this machine with small models of its own and write it to this file, for plan and --emulate");
+  v.text("emulate", emulate,
+         "Sleep instead of computing, as long as the machine of this file would take; messages are real");
   run.visit_rest(v);
 }
 
 void BenchSettings::check() const {
-  if (!run.checkpoint && !random) throw UsageError("--checkpoint or --random is required");
+  if (calibrate && (run.checkpoint || random))
+    throw UsageError("--calibrate runs models of its own: leave out --checkpoint and --random");
+  if (calibrate && emulate) throw UsageError("--calibrate and --emulate do not go together");
+  if (!calibrate && !run.checkpoint && !random)
+    throw UsageError("--checkpoint, --random or --calibrate is required");
   if (run.checkpoint && random) throw UsageError("--checkpoint and --random do not go together");
   (void)setups();
   (void)points();
@@ -94,7 +75,7 @@ void BenchSettings::check() const {
 std::vector<BenchSetup> BenchSettings::setups() const {
   std::vector<BenchSetup> all;
   const auto counts = or_default<std::int64_t>(
-      threads, [](const std::string& text) { return integers("threads", text, kMostThreads); });
+      threads, [](const std::string& text) { return parse_integers("threads", text, kMostThreads); });
   for (const auto& format_wanted : or_default<NumberFormat>(weights, formats))
     for (const auto& count : counts)
       for (const std::string& name : schedules(schedule.value())) all.push_back({format_wanted, count, name});
@@ -105,11 +86,11 @@ std::vector<BenchPoint> BenchSettings::points() const {
   constexpr std::int64_t kMostTokens = std::int64_t{1} << 31;
   std::vector<BenchPoint> all;
   const auto depths = or_default<std::int64_t>(
-      depth, [](const std::string& text) { return integers("depth", text, kMostTokens); });
-  for (const std::int64_t sequences : integers("batch", batch.value(), kMostSequences))
-    for (const std::int64_t prompt : integers("prompt-tokens", prompt_tokens.value(), kMostTokens))
+      depth, [](const std::string& text) { return parse_integers("depth", text, kMostTokens); });
+  for (const std::int64_t sequences : parse_integers("batch", batch.value(), kMostSequences))
+    for (const std::int64_t prompt : parse_integers("prompt-tokens", prompt_tokens.value(), kMostTokens))
       for (const auto& begin : depths)
-        for (const std::int64_t steps : integers("decode-tokens", decode_tokens.value(), kMostTokens))
+        for (const std::int64_t steps : parse_integers("decode-tokens", decode_tokens.value(), kMostTokens))
           all.push_back({prompt, steps, sequences, begin.value_or(prompt), repetitions});
   return all;
 }

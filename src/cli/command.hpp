@@ -31,6 +31,7 @@ std::unique_ptr<Command> make_eval_command();
 std::unique_ptr<Command> make_bench_command();
 std::unique_ptr<Command> make_inspect_command();
 std::unique_ptr<Command> make_convert_command();
+std::unique_ptr<Command> make_plan_command();
 std::unique_ptr<Command> make_import_command();
 
 }  // namespace stagformer::internal

@@ -41,6 +41,7 @@ class Program {
     commands_.push_back(make_bench_command());
     commands_.push_back(make_inspect_command());
     commands_.push_back(make_convert_command());
+    commands_.push_back(make_plan_command());
     commands_.push_back(make_import_command());
   }
 

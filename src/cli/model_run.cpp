@@ -25,8 +25,8 @@ constexpr std::size_t kTraceSpans = 200000;
 /// Settings that may differ from rank to rank: where things are and what is printed, not what is computed.
 nlohmann::json shared_settings(const VisitSettings& visit) {
   nlohmann::json record = settings_record(visit);
-  for (const char* key : {"checkpoint", "random", "json", "trace", "output", "prompts", "text", "per-token",
-                          "log-level", "memory-limit", "threads"})
+  for (const char* key : {"checkpoint", "random", "emulate", "calibrate", "json", "trace", "output",
+                          "prompts", "text", "per-token", "log-level", "memory-limit", "threads"})
     record.erase(key);
   return record;
 }
@@ -185,8 +185,13 @@ void ModelRun::load(EngineOptions options, bool scoring) {
   log_header();
   const double begin = now_seconds();
   agree(*world_, [&] {
-    const std::unique_ptr<TensorReader> reader = source_->open(index_, !settings_.no_verify, facts_.threads);
-    model_ = std::make_unique<RankModel>(index_, part_, *reader, *team_, load_progress());
+    if (options_.emulated) {
+      model_ = std::make_unique<RankModel>(index_, part_);
+    } else {
+      const std::unique_ptr<TensorReader> reader =
+          source_->open(index_, !settings_.no_verify, facts_.threads);
+      model_ = std::make_unique<RankModel>(index_, part_, *reader, *team_, load_progress());
+    }
     engine_ = std::make_unique<Engine>(*replica_, grid_, *model_, options_, *team_, lookahead_,
                                        settings_.trace ? kTraceSpans : 0);
   });

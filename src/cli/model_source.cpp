@@ -1,5 +1,8 @@
 #include "cli/model_source.hpp"
 
+#include <optional>
+#include <utility>
+
 #include "checkpoint/made_tensors.hpp"
 #include "cli/files.hpp"
 #include "stagformer/error.hpp"
@@ -45,11 +48,12 @@ class ConvertedSource final : public CheckpointSource {
 
 class RandomSource final : public ModelSource {
  public:
-  RandomSource(std::string path, NumberFormat format, std::uint64_t seed)
-      : path_(std::move(path)), format_(format), seed_(seed) {}
+  /// Without `json` the file is read.
+  RandomSource(std::string path, std::optional<std::string> json, NumberFormat format, std::uint64_t seed)
+      : path_(std::move(path)), json_(std::move(json)), format_(format), seed_(seed) {}
 
   CheckpointIndex read_index() const override {
-    const std::string json = read_file(path_);
+    const std::string json = json_ ? *json_ : read_file(path_);
     try {
       return random_index(json, format_, seed_);
     } catch (const ConfigError& error) {
@@ -63,6 +67,7 @@ class RandomSource final : public ModelSource {
 
  private:
   std::string path_;
+  std::optional<std::string> json_;
   NumberFormat format_;
   std::uint64_t seed_;
 };
@@ -79,7 +84,12 @@ std::unique_ptr<ModelSource> converted_source(const std::string& path, NumberFor
 
 std::unique_ptr<ModelSource> random_source(const std::string& config_path, NumberFormat format,
                                            std::uint64_t seed) {
-  return std::make_unique<RandomSource>(config_path, format, seed);
+  return std::make_unique<RandomSource>(config_path, std::nullopt, format, seed);
+}
+
+std::unique_ptr<ModelSource> made_source(const std::string& name, const std::string& config_json,
+                                         NumberFormat format) {
+  return std::make_unique<RandomSource>(name, config_json, format, 0);
 }
 
 }  // namespace stagformer::internal

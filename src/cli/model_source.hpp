@@ -29,5 +29,8 @@ std::unique_ptr<ModelSource> converted_source(const std::string& path, NumberFor
 /// Random weights for a configuration file; only rank 0 reads it.
 std::unique_ptr<ModelSource> random_source(const std::string& config_path, NumberFormat format,
                                            std::uint64_t seed);
+/// The same for a configuration that is no file; `name` stands for its path.
+std::unique_ptr<ModelSource> made_source(const std::string& name, const std::string& config_json,
+                                         NumberFormat format);
 
 }  // namespace stagformer::internal

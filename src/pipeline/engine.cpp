@@ -97,7 +97,10 @@ void Engine::run_sections(const Pass& pass) {
   } else if (upstream_is_remote()) {
     absorb_expected(0);
   }
-  team_.run(work_of(pass.rows.size()), [&](Worker& worker) { forward(worker, pass, pending); });
+  if (options_.emulated)
+    sleep_through(pass, pending);
+  else
+    team_.run(work_of(pass.rows.size()), [&](Worker& worker) { forward(worker, pass, pending); });
   if (send_ && exact) send_downstream(pass.rows.size());
   if (pass.kind != PassKind::draft) ++pass_number_;
 }
@@ -142,12 +145,41 @@ void Engine::absorb_expected(std::size_t keep) {
       std::memcpy(u_.data(), message.data(), message.size());
     } else if (first.has_memory()) {
       const double projection = now_seconds();
-      team_.run(work_of(expected.rows.size()), [&](Worker& worker) {
-        absorb_memory(context_of(worker), batch_of(0, 1, expected.rows), y, d, 0);
-      });
+      if (options_.emulated)
+        sleep_precisely(rows_are_independent(expected.rows) ? emulated_.step.absorb_s : 0);
+      else
+        team_.run(work_of(expected.rows.size()), [&](Worker& worker) {
+          absorb_memory(context_of(worker), batch_of(0, 1, expected.rows), y, d, 0);
+        });
       record(TraceSpan::Kind::absorb, first.index(), expected.pass, expected.rows.size(), projection);
     }
     receive_->release();
+  }
+}
+
+void Engine::emulate(const EmulatedWork& work) {
+  STAG_CHECK(options_.emulated);
+  emulated_ = work;
+  read_out_.emulate(work.step.head_s);
+}
+
+/// In pieces, as messages are looked after between layers.
+void Engine::sleep_through(const Pass& pass, PendingReadOut* pending) {
+  constexpr double kPiece = 200e-6;
+  const PhaseScope phase(clock_, Phase::feed_forward);
+  const double begin = now_seconds();
+  const double chunks = static_cast<double>(pass.rows.size()) / static_cast<double>(emulated_.chunk_rows);
+  const double seconds =
+      rows_are_independent(pass.rows) ? emulated_.step.layers_s : emulated_.chunk.layers_s * chunks;
+  for (double slept = 0; slept < seconds; slept += kPiece) {
+    const double left = begin + std::min(slept + kPiece, seconds) - now_seconds();
+    sleep_precisely(left);
+    between_layers();
+  }
+  latest_outputs_ = u_.span().first(pass.rows.size() * static_cast<std::size_t>(config_.hidden_size));
+  for (const Section& section : sections_) {
+    record(TraceSpan::Kind::section, section.index(), pass_number_, pass.rows.size(), begin);
+    if (pending) contribute(section.index(), latest_outputs_.data(), *pending);
   }
 }
 

@@ -31,6 +31,7 @@
 #include "pipeline/options.hpp"
 #include "pipeline/pass.hpp"
 #include "pipeline/rank_model.hpp"
+#include "pipeline/rank_work.hpp"
 #include "pipeline/read_out.hpp"
 #include "pipeline/section_groups.hpp"
 #include "pipeline/trace.hpp"
@@ -55,6 +56,9 @@ class Engine : private LayerHook {
   std::span<const ReadoutResult> read_out_alone();
   /// Passes with read-out rows that have been run and not been read out.
   int pending_read_outs() const { return pending_count_; }
+
+  /// With EngineOptions::emulated: what this rank sleeps from now on.
+  void emulate(const EmulatedWork& work);
 
   /// Takes in every message that is still under way, so that all ranks may leave.
   void drain();
@@ -81,6 +85,7 @@ class Engine : private LayerHook {
   };
 
   void between_layers() override;
+  void sleep_through(const Pass& pass, PendingReadOut* pending);
 
   bool upstream_is_remote() const { return receive_ != nullptr; }
   bool needs_current_upstream(const Pass& pass) const;
@@ -115,6 +120,7 @@ class Engine : private LayerHook {
   const RankModel& model_;
   const ModelConfig& config_;
   const EngineOptions options_;
+  EmulatedWork emulated_;
   const ThreadTeam& team_;
   PhaseClock clock_;
   Trace trace_;

@@ -34,6 +34,7 @@ struct EngineOptions {
   bool score_all_rows = false;  ///< room for a read-out of every row of a chunk (evaluation)
   bool keep_outputs = false;    ///< keep the sections' outputs of the last pass for inspection
   std::vector<SectionDelay> delays;
+  bool emulated = false;  ///< no weights: ranks sleep as long as Engine::emulate() says, messages are real
 
   /// Most rows of a decode step: a sequence's token and what was guessed behind it.
   std::int64_t step_rows() const { return std::int64_t{slots} * (draft + 1); }

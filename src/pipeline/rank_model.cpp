@@ -13,6 +13,20 @@ RankModel::RankModel(const CheckpointIndex& index, const RankPart& part, TensorR
                      const ThreadTeam& team, const Progress& progress)
     : config_(index.config), part_(part), weights_(load_weights(index, part_, reader, team, progress)) {}
 
+RankModel::RankModel(const CheckpointIndex& index, const RankPart& part)
+    : config_(index.config), part_(part) {
+  for (int s = part.first_section; s < part.first_section + part.sections; ++s) {
+    SectionWeights& section = weights_.sections.emplace_back();
+    section.layers.resize(
+        static_cast<std::size_t>(config_.sections.layers_per_section[static_cast<std::size_t>(s)]));
+    for (std::size_t l = 0; l < section.layers.size(); ++l)
+      if (config_.has_cross_attention(s, static_cast<int>(l))) section.layers[l].cross_attention.emplace();
+  }
+  weights_.final_norm.assign(static_cast<std::size_t>(config_.hidden_size), 1);
+  if (config_.sections.readout == Readout::linear_combination)
+    weights_.readout_coefficients.assign(static_cast<std::size_t>(config_.sections.count), 1);
+}
+
 MemoryPlan RankModel::plan(const CheckpointIndex& index, const RankPart& part, const EngineOptions& options) {
   const ModelConfig& config = index.config;
   MemoryPlan plan;
@@ -24,6 +38,8 @@ MemoryPlan RankModel::plan(const CheckpointIndex& index, const RankPart& part, c
   plan.weights += packed_bytes(head.format, head_rows(config, part).count(), head.columns());
   if (keeps_embedding_rows(config, part)) plan.embedding = index.datasets.at(kEmbeddingName).bytes;
   plan.staging = staging_bytes(index, part, options.threads);
+
+  if (options.emulated) plan.weights = plan.embedding = plan.staging = 0;
 
   const bool both_banks =
       options.decode == DecodeMode::recurrent && config.sections.prompt_memory == PromptMemory::own;

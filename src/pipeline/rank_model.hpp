@@ -32,6 +32,9 @@ class RankModel {
   RankModel(const CheckpointIndex& index, const RankPart& part, TensorReader& reader, const ThreadTeam& team,
             const Progress& progress);
 
+  /// For emulation: the right number of layers and nothing in them.
+  RankModel(const CheckpointIndex& index, const RankPart& part);
+
   static MemoryPlan plan(const CheckpointIndex& index, const RankPart& part, const EngineOptions& options);
 
   const ModelConfig& config() const { return config_; }

@@ -5,6 +5,7 @@
 
 #include "base/check.hpp"
 #include "kernels/kernels.hpp"
+#include "pipeline/rank_work.hpp"
 #include "pipeline/tags.hpp"
 
 namespace stagformer::internal {
@@ -122,6 +123,7 @@ const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::
 
 void ReadOut::compute_logits(std::size_t rows, const float* z) {
   const PhaseScope phase(clock_, Phase::head);
+  if (emulated_head_s_) return sleep_precisely(*emulated_head_s_);
   const PackedMatrix& head = model_.head();
   const auto n = static_cast<std::int64_t>(rows);
   Activations x = z_operand_.view();

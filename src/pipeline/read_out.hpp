@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,6 +47,9 @@ class ReadOut {
   /// On the rank that holds the last section and the whole head: the choices, told to nobody.
   std::span<const ReadoutResult> run_alone(std::span<const ReadoutRow> readouts, const float* outputs,
                                            std::int64_t pass);
+
+  /// The head sleeps so long instead of computing: all logits are zero.
+  void emulate(double head_s) { emulated_head_s_ = head_s; }
 
   void request_stop() { stop_wanted_ = true; }
 
@@ -105,6 +109,7 @@ class ReadOut {
   std::span<const std::byte> gathered_;  // all ranks' messages, message_bytes_ each
   std::vector<std::size_t> widen_;       // rows whose candidates did not suffice
   std::vector<std::byte> widened_;
+  std::optional<double> emulated_head_s_;
   bool stop_wanted_ = false, stop_seen_ = false, stop_posted_ = false;
 };
 

@@ -188,7 +188,8 @@ SwitchType=switch/none
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and int(entry.name) != os.getpid() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                is_other = entry.name.isdigit() and int(entry.name) != os.getpid()
+                if is_other and mark in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
             except OSError:
                 continue

@@ -104,8 +104,8 @@ class NamespaceHosts:
     @property
     def environment(self) -> dict:
         """What makes Open MPI and MPICH start their daemons on these hosts; inside a host nothing is known of Slurm."""
-        return {"OMPI_MCA_plm_rsh_agent": str(self.agent), "OMPI_MCA_plm": "rsh", "HYDRA_LAUNCHER_EXEC": str(self.agent),
-                "HYDRA_LAUNCHER": "ssh", "HYDRA_RMK": "user"}
+        return {"OMPI_MCA_plm_rsh_agent": str(self.agent), "OMPI_MCA_plm": "rsh", "PRTE_MCA_plm_ssh_agent": str(self.agent),
+                "HYDRA_LAUNCHER_EXEC": str(self.agent), "HYDRA_LAUNCHER": "ssh", "HYDRA_RMK": "user"}
 
     def hosts_file(self, slots: int = 1) -> Path:
         path = self.folder / "hosts"

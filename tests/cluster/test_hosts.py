@@ -15,7 +15,7 @@ from namespace_hosts import NamespaceHosts
 from support import COMMUNICATION, PATIENCE, PROGRAM, Job, Run, TestCase, checkpoint, main, run
 
 LAUNCH = Path(__file__).parents[2] / "launch" / "run"
-LIMIT = 30 * PATIENCE  # "in seconds", the launcher's own waiting included
+LIMIT = 60 * PATIENCE  # "in seconds", the launcher's own waiting included
 
 
 class HostsCase(TestCase):

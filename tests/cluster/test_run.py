@@ -24,7 +24,8 @@ class Commands(TestCase):
         stand_in.chmod(0o755)
         family = mpi or launcher.rstrip("45")
         command = [LAUNCH, "--mpi", family, "--dry-run", *arguments]
-        return run_command([str(word) for word in command], {"STAGFORMER_PROGRAM": PROGRAM, "STAGFORMER_MPIRUN": str(stand_in), **env})
+        settings = {"STAGFORMER_PROGRAM": PROGRAM, "STAGFORMER_MPIRUN": str(stand_in), **env}
+        return run_command([str(word) for word in command], settings)
 
     def words(self, *arguments: object, **options) -> list[str]:
         """The words of the command, the launcher's path left out; --allow-run-as-root only root gets."""
@@ -124,7 +125,7 @@ class Watch(TestCase):
         return run_command([str(LAUNCH.parent / "lib" / "watch"), seconds, "sh", "-c", script])
 
     def test_a_launcher_that_hangs_after_an_error_is_ended(self):
-        result = self.watch("echo out; echo 'stagformer: error: rank 0: waited' >&2; trap '' TERM; sleep 100 & wait; wait; sleep 100")
+        result = self.watch("echo out; echo 'stagformer: error: rank 0: waited' >&2; trap '' TERM; exec sleep 100")
         self.assertEqual((result.code, result.stdout), (5, b"out\n"), result)
         self.assertLess(result.seconds, 30)
 

@@ -42,7 +42,8 @@ class SlurmCase(TestCase):
     def told(self, number: str) -> str:
         """For a failure: what Slurm and the job say."""
         job = slurm.job(number)
-        return f"job {number}: " + " ".join(f"{key}={job[key]}" for key in ("JobState", "ExitCode", "Restarts")) + "\n" + self.log(number)
+        state = " ".join(f"{key}={job[key]}" for key in ("JobState", "ExitCode", "Restarts"))
+        return f"job {number}: {state}\n{self.log(number)}"
 
     def ended(self, number: str, state: str = "COMPLETED") -> dict:
         job = slurm.wait(number, END)

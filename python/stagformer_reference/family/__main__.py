@@ -27,7 +27,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", help="folder of blimp/ and hellaswag/, scored with --evaluate")
     parser.add_argument("--bench", metavar="PROGRAM", help="time decode steps with this stagformer program")
     parser.add_argument("--launch", default="mpirun -n {ranks}", help="starts several ranks for --bench")
-    parser.add_argument("--report", metavar="FOLDER", help="write report.md and quality-latency.svg there")
+    parser.add_argument("--again", action="store_true", help="measure what --evaluate or --bench has measured before")
+    parser.add_argument("--report", metavar="FOLDER", help="write the tables in its results.md and its results.svg")
     return parser.parse_args(arguments)
 
 
@@ -45,15 +46,16 @@ def measure(family: Family, options: argparse.Namespace) -> int:
     import torch
 
     from .engine import Engine
-    from .evaluation import Evaluation, Latency
+    from .evaluation import Evaluation
+    from .latency import Latency
 
     torch.set_num_threads(options.threads)
     output, failures = Path(options.output), 0
     if options.evaluate:
         tasks = Path(options.tasks) if options.tasks else None
-        failures += Evaluation(family, output, Engine(options.evaluate, options.threads), tasks).run()
+        failures += Evaluation(family, output, Engine(options.evaluate, options.threads), tasks, options.again).run()
     if options.bench:
-        failures += Latency(family, output, Engine(options.bench, options.threads, options.launch)).run()
+        failures += Latency(family, output, Engine(options.bench, options.threads, options.launch), options.again).run()
     return failures
 
 
@@ -68,7 +70,9 @@ def main(arguments: list[str] | None = None) -> None:
             failures += measure(family, options)
         if options.report:
             from .report import write_report
+            from .results import write_results
 
+            write_results(family, Path(options.output))
             write_report(Path(options.output), Path(options.report))
     except (ConfigError, OSError) as error:
         raise SystemExit(f"stagformer_reference.family: error: {error}") from None

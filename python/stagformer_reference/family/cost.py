@@ -1,10 +1,10 @@
-"""What a model costs by its configuration: parameters, operations of training, layers that wait for each other."""
+"""What a model costs by its configuration: parameters, operations of training, layers in sequence, bytes of caches."""
 
 from __future__ import annotations
 
 from math import prod
 
-from ..config import CHAINED, ModelConfig
+from ..config import CHAINED, ConfigError, ModelConfig
 from ..schema import weight_shapes
 
 
@@ -48,3 +48,31 @@ def sequential_layers(c: ModelConfig) -> int:
         current = current + layers if waits else layers
         longest = max(longest, current)
     return longest
+
+
+def cache_bytes(c: ModelConfig) -> tuple[int, int]:
+    """(bytes that each further token of a sequence adds to the f32 caches, bytes that windows keep at most)."""
+    position = 2 * 4 * c.num_key_value_heads * c.head_dim
+    cross = c.sections.cross_attention
+    crossing = sum(c.has_cross_attention(s, n) for s, layers in enumerate(c.sections.layers_per_section)
+                   for n in range(layers))
+    own = position * sum(c.sections.layers_per_section)
+    if cross.window is None:
+        return own + position * crossing, 0
+    kept = position // 2 if cross.window == 1 else position * cross.window   # of one position only the value is used
+    return own, kept * crossing
+
+
+def cache_bytes_read(c: ModelConfig, length: int) -> float:
+    """What a decode step reads of the caches, about, when `length` positions are in them."""
+    growing, kept = cache_bytes(c)
+    window = c.sections.cross_attention.window or length
+    return growing * length + kept * min(1.0, length / window)
+
+
+def decodes_recurrently(c: ModelConfig) -> bool:
+    try:
+        c.refuse_recurrent()
+    except ConfigError:
+        return False
+    return True

@@ -20,10 +20,10 @@ class Engine:
     def __init__(self, program: str, threads: int, launch: str = "mpirun -n {ranks}"):
         self.program, self.threads, self.launch = program, threads, launch
 
-    def run(self, arguments: list[str], ranks: int = 1) -> str:
+    def run(self, arguments: list[str], ranks: int = 1, threads: int | None = None) -> str:
         """What the program writes to stdout."""
         before = shlex.split(self.launch.format(ranks=ranks)) if ranks > 1 else []
-        command = [*before, self.program, *arguments, "--threads", str(self.threads)]
+        command = [*before, self.program, *arguments, "--threads", str(threads or self.threads)]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise EngineError(f"{shlex.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
@@ -40,10 +40,10 @@ class Engine:
             self.run(arguments)
             return read_per_token(table)
 
-    def bench(self, checkpoint: Path, ranks: int, *flags: str) -> dict:
+    def bench(self, checkpoint: Path, ranks: int, threads: int, *flags: str) -> dict:
         """The record of one point."""
         output = self.run(["bench", "--checkpoint", str(checkpoint), "--format", "jsonl", "--log-level", "warning", *flags],
-                          ranks)
+                          ranks, threads)
         return json.loads(output.splitlines()[-1])
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+from .cost import cache_bytes
 from .runs import Family
 
 PARTS = ("result", "evaluation", "latency")   # of training, of the engine's eval, of its bench
@@ -26,6 +27,8 @@ def collect(family: Family, output: Path) -> list[dict]:
         parts = [read_part(folder, part) for part in PARTS]
         if parts[0]:
             rows.append({"name": run.name, "seed": run.seed, "label": run.label})
+            growing, kept = cache_bytes(run.model)
+            rows[-1] |= {"cache_bytes_a_token": growing, "cache_bytes_of_windows": kept}
             for part in parts:
                 rows[-1] |= part
     return rows
@@ -44,7 +47,7 @@ def write_results(family: Family, output: Path) -> None:
 
 
 def read_results(output: Path) -> list[dict]:
-    """Lines of results.csv; numbers as numbers, empty fields left out."""
+    """Lines of results.csv; numbers as numbers, rounds as lists of them, empty fields left out."""
     with open(output / "results.csv", newline="") as file:
         return [{key: _value(key, text) for key, text in line.items() if text != ""} for line in csv.DictReader(file)]
 
@@ -52,6 +55,8 @@ def read_results(output: Path) -> list[dict]:
 def _value(key: str, text: str):
     if key in ("name", "label"):
         return text
+    if key.startswith("rounds_"):
+        return [float(part) for part in text.split()]
     try:
         return float(text) if any(c in text for c in ".en") else int(text)
     except ValueError:

@@ -1,0 +1,65 @@
+// What a machine needs for the parts of a step: measured by `bench --calibrate`, read by `plan` and by
+// emulation. Everything is of one rank with its threads, while as many ranks of its host are at work as when
+// it was measured.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pipeline/link_model.hpp"
+#include "stagformer/number_format.hpp"
+
+namespace stagformer::internal {
+
+/// A value that depends on another, interpolated over the logarithm of x; constant beyond both ends.
+class Curve {
+ public:
+  struct Point {
+    double x = 1, y = 0;
+  };
+  Curve() = default;
+  /// Points with x > 0 ascending. Throws ConfigError otherwise.
+  explicit Curve(std::vector<Point> points);
+  double at(double x) const;
+  const std::vector<Point>& points() const { return points_; }
+
+ private:
+  std::vector<Point> points_;
+};
+
+/// Products with weights of one number format.
+struct FormatSpeed {
+  NumberFormat format = NumberFormat::f32;
+  Curve read_s_per_byte;        ///< of a decode step with one row, by the bytes that the rank reads in a step
+  Curve row_factor;             ///< time of a step's products by its rows, as a multiple of one row's
+  double operations_per_s = 0;  ///< prompts, two operations a multiply-add, attention and norms included
+};
+
+struct Machine {
+  std::string name;
+  std::string processor, instruction_set,
+      measured;           ///< measured: when and by which version; empty if built in
+  int threads = 1;        ///< a rank
+  int ranks_on_host = 1;  ///< at work at the same time
+  double layer_s = 0;     ///< a layer and row beside its products: norms, attention, meetings of threads
+  double cross_s = 0;     ///< cross-attention of a layer and row beside its products
+  double cache_s_per_byte = 0;    ///< keys and values read
+  double choice_s = 0;            ///< a step: candidates, choice, bookkeeping
+  double choice_s_per_token = 0;  ///< the same, per row and token id that the rank looks at
+  std::vector<FormatSpeed> formats;
+  LinkModel link;
+
+  bool built_in() const { return measured.empty(); }
+  /// Throws ConfigError where the machine was not measured with this format.
+  const FormatSpeed& speed_of(NumberFormat format) const;
+
+  /// Throws ConfigError naming the key that is unknown, missing or impossible.
+  static Machine from_json(const std::string& json);
+  std::string to_json() const;
+
+  /// One thread of a server core at 12 GB/s and 60 GFLOP/s, links of 2 us and 12 GB/s: a place to start from.
+  static Machine built_in_machine();
+};
+
+}  // namespace stagformer::internal

@@ -1,0 +1,175 @@
+// Machine files, and what a step is said to cost: against sums by hand and against the bytes that bench
+// counts.
+#include "pipeline/plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include "checkpoint/made_tensors.hpp"
+#include "pipeline/benchmark_cost.hpp"
+#include "pipeline/step_cost.hpp"
+#include "stagformer/error.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+constexpr const char* kShape = R"({"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2,
+  "vocab_size": 512, "max_position_embeddings": 4096, "sections": {"count": 4, "layers_per_section": 3)";
+
+CheckpointIndex model(const std::string& rest = "}}", NumberFormat format = NumberFormat::f32) {
+  return random_index(std::string(kShape) + rest, format, 0);
+}
+
+/// A byte of weights takes 1 s, everything else nothing.
+Machine bytes_only() {
+  Machine machine;
+  machine.name = "bytes";
+  machine.measured = "by hand";
+  for (const NumberFormat format : {NumberFormat::f32, NumberFormat::q8_0})
+    machine.formats.push_back({format, Curve({{1, 1}}), Curve({{1, 1}}), 1});
+  machine.link = LinkModel({{0, 0, 0}});
+  return machine;
+}
+
+EngineOptions options_with(HeadMode head = HeadMode::sliced) {
+  EngineOptions options;
+  options.head = head;
+  options.context = 128;
+  return options;
+}
+
+const BenchPoint kPoint{64, 1, 1, 100, 1};
+
+double seconds_of(const RankWork& work) {
+  return work.layers_s + work.absorb_s + work.head_s;
+}
+
+TEST(StepCost, ReadsEveryMatrixThatTheStepReads) {
+  for (const char* rest : {"}}", R"(, "weights": "shared"}})", R"(, "cross_attention": {"window": 1}}})",
+                           R"(, "links": "chained"}})"}) {
+    const CheckpointIndex index = model(rest);
+    for (const int ranks : {1, 2, 4}) {
+      const Grid grid = make_grid(ranks, 4);
+      const EngineOptions options = options_with();
+      const auto work = decode_work(index, grid, options, kPoint, bytes_only());
+      for (int rank = 0; rank < ranks; ++rank) {
+        const RankPart part = rank_part(index.config, grid, rank, HeadMode::sliced);
+        const auto bytes = static_cast<double>(step_bytes(index, part, options, kPoint).weights);
+        const double norms =
+            64.0 * 4 * 3 * 3 * (part.sections + 1);  // an upper bound: vectors are not counted
+        EXPECT_LE(seconds_of(work[static_cast<std::size_t>(rank)]), bytes) << rest << ranks;
+        EXPECT_GE(seconds_of(work[static_cast<std::size_t>(rank)]), bytes - norms) << rest << ranks;
+      }
+    }
+  }
+}
+
+TEST(StepCost, SharedWeightsAreReadOnceWhereSectionsRunTogether) {
+  const CheckpointIndex shared = model(R"(, "weights": "shared"}})");
+  EngineOptions options = options_with();
+  const auto layers = [&] {
+    return decode_work(shared, make_grid(1, 4), options, kPoint, bytes_only())[0].layers_s;
+  };
+  const double together = layers();
+  options.schedule = Schedule::sequential;
+  EXPECT_GT(layers(), 2 * together);
+}
+
+TEST(StepCost, MemoryOfAnotherRankIsMadeApart) {
+  const CheckpointIndex index = model();
+  const auto work = decode_work(index, make_grid(4, 4), options_with(), kPoint, bytes_only());
+  const double keys_and_values = 3 * 2 * 64 * 64 * 4;  // layers x matrices x d x G a x bytes
+  EXPECT_EQ(work[0].absorb_s, 0);
+  EXPECT_EQ(work[1].absorb_s, keys_and_values);
+  EXPECT_FALSE(work[1].waits);
+  EXPECT_EQ(decode_work(index, make_grid(1, 4), options_with(), kPoint, bytes_only())[0].absorb_s, 0);
+}
+
+TEST(StepCost, RanksWaitWhereLinksAreChainedOrTheScheduleSaysSo) {
+  EngineOptions options = options_with();
+  EXPECT_TRUE(
+      decode_work(model(R"(, "links": "chained"}})"), make_grid(4, 4), options, kPoint, bytes_only())[1]
+          .waits);
+  options.schedule = Schedule::sequential;
+  EXPECT_TRUE(decode_work(model(), make_grid(4, 4), options, kPoint, bytes_only())[1].waits);
+}
+
+TEST(StepCost, AWholeHeadIsTheLastRanks) {
+  const CheckpointIndex index = model();
+  const auto work = decode_work(index, make_grid(2, 4), options_with(HeadMode::last), kPoint, bytes_only());
+  EXPECT_EQ(work[0].head_s, 0);
+  EXPECT_EQ(work[1].head_s, 512.0 * 64 * 4);
+}
+
+TEST(Plan, StaggeredSectionsDivideTheTimeSequentialOnesDoNot) {
+  const CheckpointIndex index = model();
+  const PlanRequest request{options_with(), kPoint};
+  const GridPlan one = plan_grid(index, make_grid(1, 4), request, bytes_only());
+  const GridPlan four = plan_grid(index, make_grid(4, 4), request, bytes_only());
+  EXPECT_NEAR(one.staggered_s / four.staggered_s, 4, 0.6);
+  EXPECT_NEAR(one.staggered_s / four.sequential_s, 1, 0.2);
+  EXPECT_EQ(one.messages, 0);
+  EXPECT_EQ(four.messages, 5);
+  EXPECT_EQ(four.message_bytes, 2 * 64 * 4 + 64 * 4 + 3 * (8 + 8 + 24));
+  EXPECT_EQ(plan_grid(index, make_grid(8, 4), request, bytes_only()).tokens_per_s, 2 * four.tokens_per_s);
+}
+
+TEST(Plan, SlowLinksMakeTheWholeHeadTheChoice) {
+  const CheckpointIndex index = model();
+  Machine machine = Machine::built_in_machine();
+  machine.link = LinkModel({{0, 1, 0}});
+  PlanRequest request{options_with(HeadMode::automatic), kPoint};
+  EXPECT_EQ(plan_grid(index, make_grid(4, 4), request, machine).head, HeadMode::last);
+  machine.link = LinkModel({{0, 0, 0}});
+  EXPECT_EQ(plan_grid(index, make_grid(4, 4), request, machine).head, HeadMode::sliced);
+}
+
+TEST(Machine, IsReadAsItWasWritten) {
+  Machine machine = Machine::built_in_machine();
+  machine.measured = "today";
+  machine.ranks_on_host = 3;
+  EXPECT_EQ(Machine::from_json(machine.to_json()).to_json(), machine.to_json());
+  EXPECT_FALSE(Machine::from_json(machine.to_json()).built_in());
+  EXPECT_THROW((void)bytes_only().speed_of(NumberFormat::q4_1), ConfigError);
+}
+
+std::string error_of(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  text.replace(at, from.size(), to);
+  try {
+    (void)Machine::from_json(text);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Machine, WhatIsWrongInAFileIsNamed) {
+  const std::string text = Machine::built_in_machine().to_json();
+  const auto names = [&](const char* from, const char* to, const char* word) {
+    const std::string error = error_of(text, from, to);
+    EXPECT_NE(error.find(word), std::string::npos) << error;
+  };
+  names("\"layer_s\"", "\"layer_z\"", "layer_z");
+  names("\"version\": 1", "\"version\": 2", "version");
+  names("stagformer machine", "another", "format");
+  names("\"choice_s\": ", "\"choice_s\": -", "choice_s");
+  names("\"f32\"", "\"f31\"", "f31");
+  names("\"threads\": 1", "\"threads\": \"1\"", "threads");
+  names("\"operations_per_s\": ", "\"operations_per_s\": -", "operations_per_s");
+  names("\"link\": [", "\"link\": [[1, 2],", "link");
+  EXPECT_THROW((void)Machine::from_json("[]"), ConfigError);
+}
+
+TEST(Curve, IsInterpolatedOverTheLogarithm) {
+  const Curve curve({{1, 1}, {4, 3}, {16, 4}});
+  EXPECT_DOUBLE_EQ(curve.at(2), 2);
+  EXPECT_DOUBLE_EQ(curve.at(8), 3.5);
+  EXPECT_DOUBLE_EQ(curve.at(0.5), 1);
+  EXPECT_DOUBLE_EQ(curve.at(100), 4);
+  EXPECT_THROW(Curve({{2, 1}, {1, 1}}), ConfigError);
+  EXPECT_THROW(Curve({{1, 0}, {2, 1}}), ConfigError);
+}
+
+}  // namespace
+}  // namespace stagformer::internal
