@@ -57,11 +57,13 @@ class GgufConfig {
   }
 
  private:
+  /// The full key, noted as known: what is never asked for is listed in a warning.
   std::string key(const std::string& name) {
     asked_.push_back(arch_ + "." + name);
     return asked_.back();
   }
 
+  /// Rotary positions must turn whole heads, and queries, keys and values be equally wide.
   void read_widths() {
     const std::int64_t heads = h_.integer(key("attention.head_count")),
                        width = h_.integer(key("embedding_length"));
@@ -80,6 +82,7 @@ class GgufConfig {
     }
   }
 
+  /// A factor without a type is a linear one; 0 stands for none, as llama.cpp reads it.
   nlohmann::json rope_scaling(const std::optional<std::vector<float>>& factors) {
     const double factor = h_.find_number(key("rope.scaling.factor"))
                               .value_or(h_.find_number(key("rope.scale_linear")).value_or(1));
@@ -89,13 +92,14 @@ class GgufConfig {
     const bool is_linear = type == "linear" && factor != 0 && factor != 1;
     if (!factors) return is_linear ? nlohmann::json{{"rope_type", "linear"}, {"factor", factor}} : nullptr;
     const nlohmann::json scaling = llama3_scaling_of(*factors, config_["rope_theta"]);
-    if (scaling.is_null() || is_linear)
+    if (scaling.is_null() || is_linear || 2 * factors->size() != config_["head_dim"])
       refuse_source(h_.file,
                     "tensor 'rope_freqs.weight' does not hold Llama 3's rotary scaling, and no other one is "
                     "supported");
     return scaling;
   }
 
+  /// 0 means "not used" for scales as well.
   void refuse_other_computations() {
     for (const auto& [name, neutral] : kNeutral) {
       const double found = h_.find_number(key(name)).value_or(neutral);
@@ -117,9 +121,11 @@ class GgufConfig {
   void warn_of_unknown_keys() {
     for (const char* name : kHarmless) key(name);
     key("block_count");
+    std::vector<std::string> unknown;
     for (const auto& [name, value] : h_.metadata)
       if (name.starts_with(arch_ + ".") && std::ranges::find(asked_, name) == asked_.end())
-        warnings_.push_back("metadata '" + name + "' is not known and was ignored");
+        unknown.push_back(name);
+    if (!unknown.empty()) warnings_.push_back(ignored_keys_warning(h_.file, unknown));
   }
 
   const GgufHeader& h_;

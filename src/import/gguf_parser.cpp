@@ -54,6 +54,7 @@ class GgufParser {
     header_.file = file;
   }
 
+  /// Counts, then metadata, then tensors; only at the end is it known where the data begin.
   GgufHeader run() {
     read_version();
     const std::uint64_t tensors = read_count("tensors", kMostTensors);
@@ -104,6 +105,7 @@ class GgufParser {
     if (!header_.metadata.emplace(key, value).second) in_.refuse("metadata '" + key + "' is there twice");
   }
 
+  /// Walks over the values; texts are checked one by one, so that views of them are safe later on.
   std::span<const std::byte> read_values(const std::string& key, const GgufValue& value) {
     const std::uint64_t each = kValueBytes[static_cast<std::size_t>(value.type)];
     if (value.count > in_.left_in_file() / each)
@@ -141,6 +143,7 @@ class GgufParser {
     header_.tensors.push_back(std::move(tensor));
   }
 
+  /// The product of all extents stays below 2^40, hence every count of bytes within 64 bits.
   void read_extent(SourceTensor& tensor) {
     const auto extent = in_.number<std::uint64_t>("a tensor's extent");
     const std::uint64_t so_far = static_cast<std::uint64_t>(values_of(tensor.shape));

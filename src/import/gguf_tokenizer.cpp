@@ -5,6 +5,7 @@
 
 #include "import/pre_tokenizers.hpp"
 #include "import/sentencepiece_model.hpp"
+#include "kernels/number_bits.hpp"
 #include "text/utf8.hpp"
 
 namespace stagformer::internal {
@@ -34,6 +35,7 @@ void check_text(const GgufHeader& header, const char* key, std::size_t index, st
   if (valid_utf8(text) != text) header.refuse_key(key, "is not valid UTF-8 at " + std::to_string(index));
 }
 
+/// Kinds and scores are optional; where they are there they are as many as the tokens.
 GgufVocabulary read_vocabulary(const GgufHeader& header) {
   GgufVocabulary vocabulary;
   auto tokens = header.find_texts(kTokens);
@@ -53,7 +55,11 @@ GgufVocabulary read_vocabulary(const GgufHeader& header) {
       vocabulary.kinds[id] = static_cast<TokenKind>(static_cast<int>((*kinds)[id]));
     }
   if (const auto scores = header.find_numbers(kScores, vocabulary.tokens.size()))
-    vocabulary.scores.assign(scores->begin(), scores->end());
+    for (const double score : *scores) {
+      if (!f32_is_finite(static_cast<float>(score)))
+        header.refuse_key(kScores, "has a value that is not finite");
+      vocabulary.scores.push_back(static_cast<float>(score));
+    }
   return vocabulary;
 }
 
@@ -62,6 +68,7 @@ std::vector<std::byte> bytes_of(const std::string& text) {
   return {first, first + text.size()};
 }
 
+/// Cuts by the rule's patterns, then nothing but the alphabet of bytes.
 json pre_tokenizer_json(const PreTokenizerRule& rule) {
   json steps = json::array();
   for (const char* pattern : rule.patterns)
@@ -113,6 +120,7 @@ SourceTokenizer byte_level_tokenizer(const GgufHeader& header) {
   return {"huggingface", bytes_of(file.dump()), header.file};
 }
 
+/// SentencePiece calls a token that does not exist -1.
 int id_or_none(const GgufHeader& header, const char* key, std::size_t tokens) {
   const std::int64_t id = header.find_integer(key).value_or(-1);
   return id >= 0 && id < static_cast<std::int64_t>(tokens) ? static_cast<int>(id) : -1;

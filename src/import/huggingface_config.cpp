@@ -101,11 +101,13 @@ class ConfigReader {
   }
 
  private:
+  /// The key, noted as known: what is never asked for is listed in a warning. Valid until the next call.
   const std::string& key(const std::string& name) {
     asked_.push_back(name);
     return asked_.back();
   }
 
+  /// The architecture decides what missing keys mean; `model_type` stands in where it is not named.
   void find_family() {
     const json* list = fields_.find("architectures");
     const std::string type = fields_.find_text("model_type").value_or("");
@@ -144,6 +146,7 @@ class ConfigReader {
     if (const auto head_dim = fields_.find_integer(key("head_dim"))) c["head_dim"] = *head_dim;
   }
 
+  /// Missing keys have the values that transformers gives them, not those of our own format.
   void copy_numbers() {
     json& c = out_.config;
     c["rms_norm_eps"] = fields_.find_number(key("rms_norm_eps")).value_or(1e-6);
@@ -208,10 +211,12 @@ class ConfigReader {
   }
 
   void warn_of_unknown_keys() {
+    std::vector<std::string> unknown;
     for (const auto& [name, value] : source_.items())
       if (std::ranges::find(asked_, name) == asked_.end() &&
           std::ranges::find(kHarmless, name) == kHarmless.end())
-        warnings_.push_back(file_ + ": '" + name + "' is not known and was ignored");
+        unknown.push_back(name);
+    if (!unknown.empty()) warnings_.push_back(ignored_keys_warning(file_, unknown));
   }
 
   const std::string& file_;

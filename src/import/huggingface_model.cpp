@@ -43,7 +43,7 @@ class FolderReader {
 
  private:
   std::string path_of(const std::string& name) const { return (fs::path(folder_) / name).string(); }
-  bool has(const std::string& name) const { return fs::exists(path_of(name)); }
+  bool has(const std::string& name) const { return is_present(path_of(name)); }
 
   void read_config() {
     const std::string file = path_of("config.json");
@@ -51,7 +51,7 @@ class FolderReader {
     HuggingFaceConfig found =
         parse_huggingface_config(file, read_small_file(file, kLargestConfig), source_.warnings);
     const std::string generation = path_of("generation_config.json");
-    if (fs::exists(generation))
+    if (is_present(generation))
       add_ends_of_generation(generation, read_small_file(generation, kLargestConfig), found.config);
     source_.description = "Hugging Face, " + found.architecture;
     source_.config_file = file;
@@ -65,7 +65,8 @@ class FolderReader {
     if (has(kIndex)) return indexed_files();
     if (has(kWhole)) return {kWhole};
     std::vector<std::string> found;
-    for (const auto& entry : fs::directory_iterator(folder_))
+    std::error_code unreadable;
+    for (const auto& entry : fs::directory_iterator(folder_, unreadable))
       if (entry.path().extension() == ".safetensors") found.push_back(entry.path().filename().string());
     if (found.size() == 1) return found;
     if (found.empty()) refuse_source(folder_, std::string("holds no *.safetensors") + other_weights());
@@ -95,6 +96,7 @@ class FolderReader {
     return names;
   }
 
+  /// Headers only; a tensor may not be in two files.
   void add_file(const std::string& name) {
     source_.files.push_back(std::make_unique<SourceFile>(path_of(name)));
     const SourceFile& file = *source_.files.back();

@@ -80,8 +80,8 @@ class TokenizerChoice {
   }
 
   std::optional<SourceTokenizer> pick() {
-    const bool has_model = fs::exists(path_of("tokenizer.model"));
-    if (!fs::exists(path_of("tokenizer.json")))
+    const bool has_model = is_present(path_of("tokenizer.model"));
+    if (!is_present(path_of("tokenizer.json")))
       return has_model ? std::optional(read("tokenizer.model", "sentencepiece")) : std::nullopt;
     SourceTokenizer json_file = read("tokenizer.json", "huggingface");
     const std::string refusal = refusal_of(json_file);
@@ -102,7 +102,7 @@ class TokenizerChoice {
       if (leading) config_["bos_token_id"] = *leading;
     }
     const std::string settings = path_of("tokenizer_config.json");
-    if (fs::exists(settings)) {
+    if (is_present(settings)) {
       const json fields = parse_json_object(settings, read_small_file(settings, kLargestFile), kDeepest);
       add = JsonFields(settings, fields).find_boolean("add_bos_token").value_or(add);
     }

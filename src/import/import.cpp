@@ -138,6 +138,8 @@ void Importer::refuse_surplus(const std::set<std::string>& used) const {
   }
 }
 
+/// Made once here, so that a tokenizer which the engine cannot read is refused now and not at the first
+/// prompt. It may have fewer tokens than the embedding has rows: those are often padded.
 void Importer::check_tokenizer() {
   const SourceTokenizer& tokenizer = source_.tokenizer;
   report_.tokenizer = "none";
@@ -157,13 +159,11 @@ void Importer::check_tokenizer() {
 /// The format to write, counted in the report.
 NumberFormat Importer::target_of(const DatasetRequest& request, const SourceTensor& tensor) {
   if (request.f32_only) return NumberFormat::f32;
-  const NumberFormat exact = exact_format(tensor.type);
-  const NumberFormat wanted = options_.to.value_or(exact);
-  if (wanted != exact && is_block_format(wanted) && tensor.columns() % kBlockValues != 0)
-    report_.kept.push_back(request.name);
-  else if (wanted != exact)
-    ++report_.converted;
-  const NumberFormat to = !report_.kept.empty() && report_.kept.back() == request.name ? exact : wanted;
+  const NumberFormat exact = exact_format(tensor.type), wanted = options_.to.value_or(exact);
+  const bool fits = !is_block_format(wanted) || tensor.columns() % kBlockValues == 0;
+  if (!fits) report_.kept.push_back(request.name);
+  const NumberFormat to = fits ? wanted : exact;
+  report_.converted += to != exact;
   report_.widened += tensor.type == TensorType::f16 && to == NumberFormat::f32;
   return to;
 }

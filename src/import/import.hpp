@@ -30,7 +30,7 @@ struct ImportReport {
   std::string tokenizer;  ///< type and size, or "none"
   std::int64_t datasets = 0;
   std::int64_t widened = 0;       ///< matrices of float16 that became f32
-  std::int64_t converted = 0;     ///< matrices whose values were rounded to another format
+  std::int64_t converted = 0;     ///< matrices whose number format changed otherwise
   std::vector<std::string> kept;  ///< matrices left as they were: their rows are no multiple of 32 values
   std::int64_t input_bytes = 0, output_bytes = 0;
   std::vector<std::string> files;  ///< written, the root file first

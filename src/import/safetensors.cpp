@@ -117,6 +117,7 @@ std::optional<std::vector<SourceTensor>> parse_safetensors_header(const std::str
   return tensors;
 }
 
+// The header is at most as long as `longest`, so the last prefix is enough.
 std::vector<SourceTensor> read_safetensors_header(const SourceFile& file) {
   const std::int64_t longest = static_cast<std::int64_t>(kLongestHeader) + 8;
   for (std::int64_t size = 1 << 20;; size *= 4) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "stagformer/error.hpp"
 #include "text/utf8.hpp"
@@ -20,6 +21,17 @@ constexpr std::size_t kLargestRead = std::size_t{1} << 30;
 
 void refuse_source(const std::string& file, const std::string& problem) {
   throw CheckpointError(file + ": " + quotable(problem));
+}
+
+bool is_present(const std::string& path) {
+  std::error_code unknown;
+  return std::filesystem::exists(path, unknown);
+}
+
+std::string ignored_keys_warning(const std::string& where, const std::vector<std::string>& keys) {
+  std::string names;
+  for (const std::string& key : keys) names += (names.empty() ? "" : ", ") + key;
+  return where + ": not known and ignored: " + quotable(names);
 }
 
 SourceFile::SourceFile(const std::string& path) : path_(path) {

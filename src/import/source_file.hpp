@@ -33,6 +33,12 @@ class SourceFile {
 /// All of a file that must not be larger than `most` bytes.
 std::vector<std::byte> read_small_file(const std::string& path, std::int64_t most);
 
+/// A file or folder that can be seen; one that cannot be looked at counts as missing.
+bool is_present(const std::string& path);
+
+/// One line about keys that were passed over; `where` names the file.
+std::string ignored_keys_warning(const std::string& where, const std::vector<std::string>& keys);
+
 /// "FILE: PROBLEM", with whatever the file's own words bring along made printable.
 [[noreturn]] void refuse_source(const std::string& file, const std::string& problem);
 

@@ -47,6 +47,8 @@ class TensorCopy {
     return r - in_head + in_head % 2 * (a / 2) + in_head / 2;
   }
 
+  /// As they are where nothing changes; otherwise row by row through f32, which holds every source type
+  /// exactly.
   const std::vector<std::byte>& converted(std::vector<std::byte>& stored, std::int64_t first,
                                           std::int64_t count) {
     const bool moves_values = tensor_.shape.size() == 1 && tensor_.paired_rows > 0;

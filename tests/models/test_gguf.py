@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 from engine import ModelTest
+import foreign_models as foreign  # engine.py knows the folder of these two
+from gguf import GGUFReader
 from llama_reference import Reference, derived, token_ids, vocabulary_of
-from support import main
+from support import GOLDEN, main
 
 START = "<|im_start|>"  # a token of its own in front of a text, since a window's first token is not predicted
-TEXT = (Path(__file__).parents[2] / "docs/design.md").read_text()[:9000]
+TEXT = (Path(__file__).parent / "text.txt").read_text()
 PROMPTS = [
     "The capital of France is", "Once upon a time", "def fibonacci(n):\n", "Water boils at", "The three primary colours are",
     "In 1969, the first man", "import numpy as np\n", "She opened the door and", "The opposite of hot is", "A healthy breakfast",
@@ -37,13 +40,48 @@ ROUNDED = 0.01  # of perplexities where activations are rounded
 NEAR_TIE = 5e-3  # of the two best logits where greedy texts may part
 
 
-class Tokens(ModelTest):
+class TokenTest(ModelTest):
+    def same_ids(self, checkpoint: Path, reference, texts: list[str]) -> None:
+        """All texts in one run: START keeps them apart."""
+        ours = [token for token, _ in self.scored(checkpoint, "".join(START + text for text in texts))]
+        theirs = [token_ids(reference, START + text) for text in texts]
+        at = -1  # the first token of all is not predicted
+        for text, ids in zip(texts, theirs):
+            self.assertEqual(ours[max(at, 0):at + len(ids)], ids[1:] if at < 0 else ids, text[:40])
+            at += len(ids)
+        self.assertEqual(at, len(ours))
+
+
+class Tokens(TokenTest):
     def test_the_ids_are_llama_cpps(self):
         checkpoint, reference = self.imported(derived("Q4_1"), "q4_1.h5"), vocabulary_of(derived("Q4_1"))
-        for text in HARD_TEXTS + [TEXT]:
-            with self.subTest(text=text[:40]):
-                ids = [token for token, _ in self.scored(checkpoint, START + text)]
-                self.assertEqual(ids, token_ids(reference, START + text)[1:])
+        self.same_ids(checkpoint, reference, HARD_TEXTS + [TEXT])
+
+
+class WaysOfCutting(TokenTest):
+    """The same vocabulary under every name of tokenizer.ggml.pre, on a model of one narrow layer."""
+
+    def small(self, pre: str) -> str:
+        reader, rng = GGUFReader(derived("Q4_1")), np.random.default_rng(0)
+        def field(name):
+            return reader.fields[f"tokenizer.ggml.{name}"].contents()
+        tokens = field("tokens")
+        model = foreign.read_model(GOLDEN / "decoder1.h5")
+        model.config |= {"vocab_size": len(tokens), "max_position_embeddings": 8192, "bos_token_id": 1, "eos_token_id": 2,
+                         "add_bos": False}
+        shape = (len(tokens), 32)
+        model.weights["embedding/weight"] = ("f32", rng.normal(0, 1, shape).astype("<f4"), shape)
+        file = foreign.gguf_of(model, pre=pre)
+        file.metadata |= {f"tokenizer.ggml.{name}": field(name) for name in ("tokens", "token_type", "merges")}
+        return self.file(f"{pre}.gguf", file.bytes())
+
+    def test_the_ids_are_llama_cpps(self):
+        for pre in ("default", "gpt-2", "smollm", "starcoder", "llama-bpe", "llama3", "qwen2", "deepseek-r1-qwen", "tekken"):
+            source = self.small(pre)
+            checkpoint, reference = self.imported(source, f"{pre}.h5"), vocabulary_of(Path(source))
+            texts = [unicodedata.normalize("NFC", text) if pre == "qwen2" else text for text in HARD_TEXTS]
+            with self.subTest(pre):
+                self.same_ids(checkpoint, reference, texts + [TEXT[:3000]])
 
 
 class Values(ModelTest):
