@@ -180,7 +180,7 @@ class Program {
   /// speaks ends the job. Where a signal came before, that may be this end: the launcher's last signal will
   /// tell, and soon.
   static void await_turn(int rank) {
-    constexpr double kTurn = 0.05, kHeadStart = 0.5, kLaunchersPatience = 2;  // seconds
+    constexpr double kTurn = 0.05, kHeadStart = 2, kLaunchersPatience = 2;  // seconds
     bool is_signalled = false;
     for (double turn = now_seconds() + kTurn * (1 + std::min(rank, 40)) + (rank > 0 ? kHeadStart : 0);
          now_seconds() < turn;) {

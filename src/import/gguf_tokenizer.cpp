@@ -111,12 +111,14 @@ SourceTokenizer byte_level_tokenizer(const GgufHeader& header) {
   }
   const json model = {
       {"type", "BPE"}, {"ignore_merges", rule.ignore_merges}, {"vocab", vocab}, {"merges", merges}};
-  const json file = {{"version", "1.0"},
-                     {"added_tokens", added_tokens_json(vocabulary)},
-                     {"normalizer", rule.composes ? json{{"type", "NFC"}} : json(nullptr)},
-                     {"pre_tokenizer", pre_tokenizer_json(rule)},
-                     {"decoder", {{"type", "ByteLevel"}}},
-                     {"model", model}};
+  const json file = {
+      {"version", "1.0"},
+      {"added_tokens", added_tokens_json(vocabulary)},
+      {"normalizer", rule.composes ? json{{"type", "NFC"}} : json(nullptr)},
+      {"pre_tokenizer", pre_tokenizer_json(rule)},
+      {"decoder",
+       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+      {"model", model}};
   return {"huggingface", bytes_of(file.dump()), header.file};
 }
 
