@@ -27,7 +27,7 @@ std::vector<std::int64_t> parse_integers(const char* setting, const std::string&
     const auto [rest, error] = std::from_chars(part.data(), end, value);
     if (error != std::errc() || rest != end || value < 1 || value > most)
       throw UsageError("--" + std::string(setting) + ": '" + part + "' is no number from 1 to " +
-                       std::to_string(most));
+                       std::to_string(most) + (part == text ? "" : " (in '" + text + "')"));
     values.push_back(value);
   }
   return values;

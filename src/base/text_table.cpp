@@ -1,9 +1,17 @@
 #include "base/text_table.hpp"
 
+#include <cstdio>
+
 #include <algorithm>
 #include <cctype>
 
 namespace stagformer::internal {
+
+std::string fixed(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
 namespace {
 
 bool looks_numeric(const std::string& text) {

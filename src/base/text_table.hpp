@@ -6,6 +6,9 @@
 
 namespace stagformer::internal {
 
+/// A number with so many digits behind the point.
+std::string fixed(double value, int digits);
+
 class TextTable {
  public:
   explicit TextTable(std::vector<std::string> head) { rows_.push_back(std::move(head)); }

@@ -2,7 +2,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/host_info.hpp"
 #include "cli/bench_output.hpp"
@@ -106,15 +105,12 @@ class BenchCommand final : public Command {
     if (!settings_.emulate) return;
     Bytes bytes;
     agree(run.world(), [&] {
-      if (!run.is_root()) return;
-      const std::string text = read_file(*settings_.emulate);
-      bytes.resize(text.size());
-      std::memcpy(bytes.data(), text.data(), text.size());
+      if (run.is_root()) bytes = to_bytes(read_file(*settings_.emulate));
     });
     bytes = run.world().broadcast(std::move(bytes), 0);
     agree(run.world(), [&] {
       try {
-        machine_ = Machine::from_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+        machine_ = Machine::from_json(to_text(bytes));
       } catch (const ConfigError& error) {
         throw ConfigError(*settings_.emulate + ": " + error.what());
       }

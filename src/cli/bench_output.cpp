@@ -1,7 +1,8 @@
 #include "cli/bench_output.hpp"
 
 #include <algorithm>
-#include <cstdio>
+
+#include "base/text_table.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -37,12 +38,6 @@ std::string csv_lines(const Record& record, bool with_header) {
 
 std::string dump(const Record& record, int indent) {
   return record.dump(indent, ' ', false, Record::error_handler_t::replace);
-}
-
-std::string fixed(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
 }
 
 /// Three to four significant digits.

@@ -2,7 +2,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include "base/check.hpp"
@@ -24,16 +23,6 @@ using nlohmann::json;
 
 constexpr std::int64_t kDefaultMaxTokens = 128;
 constexpr std::int64_t kMostDraft = 256;
-
-Bytes to_bytes(const std::string& text) {
-  Bytes bytes(text.size());
-  if (!text.empty()) std::memcpy(bytes.data(), text.data(), text.size());
-  return bytes;
-}
-
-std::string to_text(const Bytes& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 struct GenerateSettings {
   RunSettings run;

@@ -43,16 +43,6 @@ RankFacts facts_from(const nlohmann::json& j) {
           j["first_section"], j["sections"], j["weight_bytes"], j["cache_bytes"],    j["load_s"]};
 }
 
-Bytes to_bytes(const std::string& text) {
-  Bytes bytes(text.size());
-  std::memcpy(bytes.data(), text.data(), text.size());
-  return bytes;
-}
-
-std::string to_text(const Bytes& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 }  // namespace
 
 ModelRun::ModelRun(const MpiSession& session, RunSettings& settings, VisitSettings all_settings,

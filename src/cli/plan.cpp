@@ -1,8 +1,6 @@
 // stagformer plan: what grids would cost, without running them.
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/host_info.hpp"
 #include "base/number_list.hpp"
@@ -47,12 +45,6 @@ struct PlanSettings {
   }
 };
 
-std::string fixed(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
-
 json record_of(const GridPlan& p) {
   return {{"ranks", p.grid.world},
           {"replicas", p.grid.replicas},
@@ -85,6 +77,7 @@ class PlanCommand final : public Command {
       throw UsageError(settings_.checkpoint ? "--checkpoint and --config exclude each other"
                                             : "--checkpoint or --config is required");
     if (settings_.ranks) (void)parse_integers("ranks", *settings_.ranks, 1 << 20);
+    if (settings_.machine) (void)split_list("machine", *settings_.machine);
     (void)wanted_format();
   }
 
@@ -173,8 +166,7 @@ class PlanCommand final : public Command {
   std::vector<Machine> machines() const {
     if (!settings_.machine) return {Machine::built_in_machine()};
     std::vector<Machine> machines;
-    std::istringstream names(*settings_.machine);
-    for (std::string path; std::getline(names, path, ',');) {
+    for (const std::string& path : split_list("machine", *settings_.machine)) {
       const std::string text = read_file(path);
       try {
         machines.push_back(Machine::from_json(text));

@@ -1,6 +1,5 @@
 #include "cli/replica_reports.hpp"
 
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -14,12 +13,6 @@ using nlohmann::json;
 
 // So many signs of life fall into one stall timeout.
 constexpr double kSignsPerTimeout = 8;
-
-Bytes to_bytes(const std::string& text) {
-  Bytes bytes(text.size());
-  std::memcpy(bytes.data(), text.data(), text.size());
-  return bytes;
-}
 
 json parsed(const Bytes& bytes) {
   const auto* text = reinterpret_cast<const char*>(bytes.data());

@@ -19,12 +19,6 @@
 namespace stagformer::internal {
 namespace {
 
-std::string fixed(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
-
 double of(const RankTimes& times, Phase phase) {
   return times.phases[static_cast<std::size_t>(phase)];
 }

@@ -17,6 +17,15 @@ namespace stagformer::internal {
 
 using Bytes = std::vector<std::byte>;
 
+/// Texts travel as their bytes.
+inline Bytes to_bytes(const std::string& text) {
+  const auto* begin = reinterpret_cast<const std::byte*>(text.data());
+  return {begin, begin + text.size()};
+}
+inline std::string to_text(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 /// What a rank waits for, so that a stall can be named.
 struct WaitSubject {
   const char* what = "";   ///< "memory of section 1", "candidates", ...

@@ -1,6 +1,5 @@
 // Names of tensors in GGUF and in Hugging Face's models, beside those of the checkpoint.
 #include <algorithm>
-#include <charconv>
 
 #include "import/source.hpp"
 

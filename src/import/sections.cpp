@@ -1,27 +1,12 @@
 #include "import/sections.hpp"
 
-#include <charconv>
-
+#include "base/number_list.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
 namespace {
 
 constexpr int kMostLayers = 1 << 16;
-
-std::vector<int> parse_list(const std::string& text) {
-  std::vector<int> counts;
-  const char *at = text.data(), *end = at + text.size();
-  for (;; ++at) {
-    int count = 0;
-    const auto [rest, error] = std::from_chars(at, end, count);
-    if (error != std::errc() || count < 1 || count > kMostLayers || (rest != end && *rest != ','))
-      throw UsageError("--layers-per-section: '" + text + "' is no list of positive numbers such as 10,20");
-    counts.push_back(count);
-    at = rest;
-    if (at == end) return counts;
-  }
-}
 
 }  // namespace
 
@@ -37,9 +22,12 @@ std::vector<int> cut_layers(std::int64_t layers, const std::optional<std::int64_
       counts.push_back(static_cast<int>(layers / count + (s < layers % count)));
     return counts;
   }
-  std::vector<int> counts = parse_list(*list);
+  std::vector<int> counts;
   std::int64_t total = 0;
-  for (const int each : counts) total += each;
+  for (const std::int64_t each : parse_integers("layers-per-section", *list, kMostLayers)) {
+    counts.push_back(static_cast<int>(each));
+    total += each;
+  }
   if (total != layers)
     throw UsageError("--layers-per-section: " + *list + " is " + std::to_string(total) +
                      " layers, the model has " + std::to_string(layers));

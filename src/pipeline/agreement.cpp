@@ -1,6 +1,5 @@
 #include "pipeline/agreement.hpp"
 
-#include <cstring>
 #include <new>
 #include <optional>
 
@@ -11,16 +10,6 @@ struct Failure {
   ExitCode code;
   std::string message;
 };
-
-Bytes to_bytes(const std::string& text) {
-  Bytes bytes(text.size());
-  if (!text.empty()) std::memcpy(bytes.data(), text.data(), text.size());
-  return bytes;
-}
-
-std::string to_text(const Bytes& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 std::optional<Failure> run_guarded(const std::function<void()>& work) {
   try {

@@ -4,21 +4,15 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
 #include <numeric>
 
+#include "base/text_table.hpp"
 #include "pipeline/benchmark_cost.hpp"
 #include "pipeline/rank_model.hpp"
 #include "pipeline/step_cost.hpp"
 
 namespace stagformer::internal {
 namespace {
-
-std::string number(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
 
 /// Messages that the busiest rank sends in a step: the last one begins the tree, every one takes part in the
 /// exchange of candidates, all but the last one pass hidden states on.
@@ -91,15 +85,15 @@ std::vector<std::string> advice(const ModelConfig& config, const std::vector<Gri
            p.machine;
   };
   if (plans.size() > 1) {
-    lines.push_back("Least time a token: " + of(*fastest) + ", " + number(fastest->staggered_s * 1e3, 3) +
+    lines.push_back("Least time a token: " + of(*fastest) + ", " + fixed(fastest->staggered_s * 1e3, 3) +
                     " ms.");
     lines.push_back("Most tokens a second and rank: " + of(*most) + ", " +
-                    number(most->tokens_per_s / most->grid.world, 1) + " each.");
+                    fixed(most->tokens_per_s / most->grid.world, 1) + " each.");
   }
   const double share = fastest->waiting_s / fastest->staggered_s;
   if (fastest->grid.ranks_per_replica() > 1 && share > 0.3)
     lines.push_back(
-        "There the ranks wait for " + number(100 * share, 0) +
+        "There the ranks wait for " + fixed(100 * share, 0) +
         " % of a step: fewer ranks a replica, or several sequences at a time, would use them better.");
   const bool chained = std::ranges::any_of(config.sections.links, [](Link l) { return l == Link::chained; });
   if (chained && fastest->grid.ranks_per_replica() > 1)

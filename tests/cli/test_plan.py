@@ -37,6 +37,7 @@ class Plans(TestCase):
                                    (("30 layers", "7"), USAGE, "--config", SHAPE, "--sections", "7"),
                                    (("--weights", "q5"), USAGE, "--config", SHAPE, "--weights", "q5"),
                                    (("--ranks", "0"), USAGE, "--config", SHAPE, "--ranks", "0"),
+                                   (("--machine", "no list"), USAGE, "--config", SHAPE, "--machine", ""),
                                    (("no-such",), INPUT, "--config", SHAPE, "--machine", "no-such"),
                                    (("context",), INPUT, "--config", SHAPE, "--depth", "100000")):
             with self.subTest(args=args):
