@@ -41,13 +41,13 @@ AGENT = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift; done
 host=$1 && shift
 [ -e "FOLDER/ready-$host" ] || { echo "no route to host $host" >&2; exit 255; }
-exec nsenter --target "$(cat "FOLDER/pid-$host")" --net --uts --ipc --mount -- /bin/sh -c "cd '$PWD' && $*"
+exec taskset --cpu-list "$(cat "FOLDER/cores-$host")" nsenter --target "$(cat "FOLDER/pid-$host")" --net --uts --ipc --mount -- /bin/sh -c "cd '$PWD' && $*"
 """
 
 
 def is_possible() -> bool:
     """Root, the tools, and a kernel that lets us make namespaces with links."""
-    if os.geteuid() != 0 or not all(shutil.which(name) for name in ("ip", "nsenter", "unshare")):
+    if os.geteuid() != 0 or not all(shutil.which(name) for name in ("ip", "nsenter", "taskset", "unshare")):
         return False
     probe = "mount -t tmpfs tmpfs /dev/shm && ip link add type veth && ip link add type bridge"
     return subprocess.run(["unshare", *ENTER, "sh", "-c", probe], capture_output=True).returncode == 0
@@ -62,10 +62,12 @@ def can_delay() -> bool:
 
 class NamespaceHosts:
     """`count` hosts n1, n2, ... A context: its end kills everything that runs on them, and they are gone.
-    A frame takes `delay_us` from host to host; a host sends at most `mbit` Mbit/s (0: no limit)."""
+    A frame takes `delay_us` from host to host; a host sends at most `mbit` Mbit/s (0: no limit). `cores_a_host`: what runs on
+    a host stays on so many cores of its own, else all hosts share all cores."""
 
-    def __init__(self, count: int, delay_us: float = 0, mbit: float = 0) -> None:
+    def __init__(self, count: int, delay_us: float = 0, mbit: float = 0, cores_a_host: int | None = None) -> None:
         self.names = [f"n{i}" for i in range(1, count + 1)]
+        self.cores_a_host = cores_a_host
         self.delay_us, self.mbit = delay_us, mbit
         self._holders: dict[str, subprocess.Popen] = {}
         self._delay_switch: subprocess.Popen | None = None
@@ -103,11 +105,21 @@ class NamespaceHosts:
         if self._delay_switch.stdout.readline() != "ready\n":
             raise OSError("the delaying switch did not start")
 
+    def _cores(self, name: str) -> str:
+        all_cores = sorted(os.sched_getaffinity(0))
+        if self.cores_a_host and name in self.names:
+            first = self.names.index(name) * self.cores_a_host
+            all_cores = all_cores[first : first + self.cores_a_host]
+            if len(all_cores) < self.cores_a_host:
+                raise OSError(f"too few cores for {len(self.names)} hosts of {self.cores_a_host}")
+        return ",".join(map(str, all_cores))
+
     def _hold(self, name: str) -> None:
         """Makes the namespaces of a host and an idle process that keeps them."""
         command = ["unshare", *ENTER, "--propagation", "private", "sh", "-c", HOLD, "hold", name, str(self.folder)]
         self._holders[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
         (self.folder / f"pid-{name}").write_text(str(self._holders[name].pid))
+        (self.folder / f"cores-{name}").write_text(self._cores(name))
         end = time.monotonic() + 20
         while not (self.folder / f"ready-{name}").exists():
             if self._holders[name].poll() is not None or time.monotonic() > end:
@@ -147,7 +159,7 @@ class NamespaceHosts:
         """A command line that runs `command` on a host, in the present folder."""
         words = [str(word) for word in command]
         holder = str(self._holders[name].pid)
-        return ["nsenter", "--target", holder, *ENTER, "--", "sh", "-c", 'cd "$0" && exec "$@"', os.getcwd(), *words]
+        return ["taskset", "--cpu-list", self._cores(name), "nsenter", "--target", holder, *ENTER, "--", "sh", "-c", 'cd "$0" && exec "$@"', os.getcwd(), *words]
 
     def on(self, name: str, *command: object) -> str:
         return subprocess.run(self.command(name, *command), check=True, capture_output=True, text=True).stdout
