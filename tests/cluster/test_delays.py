@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
 
 from namespace_hosts import DELAY_SWITCH, NamespaceHosts, can_delay
-from support import PATIENCE, PROGRAM, Job, TestCase, checkpoint, main, run
+from support import PATIENCE, PROGRAM, Job, TestCase, checkpoint, main, run, run_command
 
 LAUNCH = Path(__file__).parents[2] / "launch" / "run"
 DELAY_US = 3000  # far above what a busy machine adds
@@ -107,6 +108,21 @@ class Text(DelayCase):
             result = self.succeeds(job.wait())
         self.assertEqual(result.stdout, expected.stdout, result)
         self.assertGreater(json.loads(record.read_text())["result"]["decode_s"], (tokens - 2) * DELAY_US * 1e-6)
+
+    def test_a_study_over_them(self):
+        """launch/scaling-study: the tokens of both links agree, and each step takes the delay that its row says."""
+        self.file("model.json", json.dumps({"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "vocab_size": 512,
+                                            "max_position_embeddings": 64}))
+        study = self.file("far.json", json.dumps({
+            "title": "far", "kind": "strong", "model": "model.json", "layers": 2, "ranks": [2], "delay_us": [0, DELAY_US],
+            "predict": False, "prompt_tokens": 4, "decode_tokens": 8, "repetitions": 1, "rounds": 1}))
+        command = [str(LAUNCH.parent / "scaling-study"), study, "--output", str(self.folder / "out"), "--namespaces"]
+        self.succeeds(run_command(command, {"STAGFORMER_PROGRAM": PROGRAM, "STAGFORMER_DELAY_SWITCH": str(DELAY_SWITCH)}))
+        near, far = csv.DictReader((self.folder / "out" / "table.csv").read_text().splitlines())
+        self.assertEqual((near["hosts"], near["delay_us"], far["delay_us"]), ("2", "0", str(DELAY_US)))
+        self.assertEqual(near["tokens"], far["tokens"])
+        self.assertGreater(float(far["staggered_ms"]), 0.75 * DELAY_US / 1000)
+        self.assertGreater(float(far["sequential_ms"]), 1.5 * DELAY_US / 1000)  # there and back
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ class Measuring:
     places: Places
     program: str
     folder: Path
+    given: Path | None = None  # a machine file, in place of those measured here
 
     def point(self, point: Point) -> dict:
         """The record of a point, measured now."""
@@ -92,8 +93,10 @@ class Measuring:
     # ------------------------------------------------------------------ predictions
 
     def machine(self, point: Point) -> Path | None:
-        """The machine file of a point, measured where it is not there yet. None: ranks would share cores while they compute,
-        which no plan foresees."""
+        """The machine file of a point, measured where it is not there yet. None: not wanted, or ranks would share cores while
+        they compute, which no plan foresees."""
+        if self.given or not (self.study.predict or self.study.emulated):
+            return self.given
         ranks = EMULATED_RANKS if self.study.emulated else point.ranks
         on_one_machine = self.places.namespaces or (not self.places.place.launcher and not self.places.place.options)
         if on_one_machine and ranks * point.threads > (os.cpu_count() or 1):

@@ -62,7 +62,7 @@ def body(study: Study, rows: list[dict], records: dict[int, dict]) -> str:
 def findings(study: Study, rows: list[dict]) -> list[str]:
     """What the table says, in figures."""
     found = []
-    gains = [row for row in rows if row["gain"] is not None]
+    gains = [row for row in rows if row["gain"] is not None and row["ranks"] > 1]
     if gains:
         best, worst = max(gains, key=lambda row: row["gain"]), min(gains, key=lambda row: row["gain"])
         found.append(f"Staggered is {worst['gain']:.2f} ({grid(worst)}) to {best['gain']:.2f} times ({grid(best)}) as fast as the "

@@ -45,6 +45,7 @@ class Study:
     checkpoint: str = ""  # in place of model: its sections are dealt to the ranks
     weights: str = "f32"
     runs: list = field(default_factory=lambda: [STAGGERED, SEQUENTIAL, ONE_RANK])
+    predict: bool = True  # measures the machine, for `stagformer plan`
     emulated: bool = False  # ranks sleep as long as this machine would compute
     ranks: list = field(default_factory=lambda: [1, 2])
     threads: list = field(default_factory=lambda: [1])

@@ -35,8 +35,9 @@ def ratio(above: float | None, below: float | None) -> float | None:
 def row(study: Study, record: dict) -> dict:
     parameters, runs, predicted = record["parameters"], record["runs"], record["predicted"] or {}
     staggered = middle(record, STAGGERED)
-    sequential = middle(record, SEQUENTIAL)
-    one_rank = middle(record, ONE_RANK) if parameters["ranks"] > 1 else staggered
+    alone = parameters["ranks"] == 1  # where all schedules are one
+    sequential = staggered if alone else middle(record, SEQUENTIAL)
+    one_rank = staggered if alone else middle(record, ONE_RANK)
     steps = runs[STAGGERED]["step_ms"]
     speed_up = ratio(one_rank, staggered)
     values = {**parameters, "point": parameters["number"], "hosts": runs[STAGGERED]["hosts"], "staggered_ms": staggered,
@@ -47,7 +48,7 @@ def row(study: Study, record: dict) -> dict:
               "filled_tokens_per_s": middle(record, FILLED, "tokens_per_s"), "filled_ms": middle(record, FILLED),
               "label": label(record),
               "tokens": "-" if record["emulated"] else " ".join(runs[STAGGERED]["tokens"])}
-    return values | predictions(predicted, staggered, sequential)
+    return values | predictions(predicted, staggered, None if alone else sequential)
 
 
 def predictions(predicted: dict, staggered: float, sequential: float | None) -> dict:
@@ -58,7 +59,7 @@ def predictions(predicted: dict, staggered: float, sequential: float | None) -> 
     def error(value: float | None, measured: float | None) -> float | None:
         return 100 * (value / measured - 1) if value is not None and measured else None
     return {"predicted_ms": ms("staggered_s"), "error_percent": error(ms("staggered_s"), staggered),
-            "predicted_sequential_ms": ms("sequential_s"),
+            "predicted_sequential_ms": ms("sequential_s") if sequential else None,
             "sequential_error_percent": error(ms("sequential_s"), sequential), "tensor_parallel_ms": ms("tensor_parallel_s")}
 
 
