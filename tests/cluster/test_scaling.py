@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 sys.path += [str(Path(__file__).parent.parent / "cli"), str(LAUNCH / "lib")]
 
-from scaling import records, report, table
+from scaling import measuring, records, report, table
 from scaling.study import Point, Study, StudyError, read_study
 from support import HANG, PROGRAM, TestCase, checkpoint, main, run_command
 
@@ -94,6 +94,18 @@ class Arithmetic(StudyCase):
         self.assertEqual(table.row(study, made_record(point, staggered=made_run(1.0)) | {"crowded": True})["label"], "cores shared")
         emulated = table.row(study, made_record(point, emulated=True, staggered=made_run(1.0, cores_shared=True)))
         self.assertEqual((emulated["label"], emulated["tokens"]), ("emulated", "-"))
+
+    def test_a_filled_pipeline_is_judged_by_its_best(self):
+        def made(groups: int, rate: float) -> dict:
+            return {"groups": groups, "decode": {"step_ms": 8e3 / rate, "tokens_per_s": {"median": rate}, "token_digest": "f"},
+                    "prefill": {"seconds": [1.0]}, "per_rank": [{"host": "h", "cores": [0], "oversubscribed": False}]}
+        self.assertEqual(measuring.groups_of(Point(1, 2, 1, 8, None, None)), [2, 4, 8])
+        self.assertEqual(measuring.groups_of(Point(1, 4, 1, 3, None, None)), [3])
+        best = measuring.best_of([made(2, 10.0), made(4, 30.0), made(2, 90.0), made(4, 32.0), made(2, 11.0), made(4, 1.0)])
+        self.assertEqual((best["groups"], best["tokens_per_s"]), (4, [30.0, 32.0, 1.0]))
+        study = read_study(self.study(ranks=[2], batch=[8]))
+        row = table.row(study, made_record(study.points()[0], staggered=made_run(2.0), filled=best))
+        self.assertEqual((row["filled_groups"], row["filled_tokens_per_s"]), (4, 30))
 
     def test_sentences_and_pages(self):
         study = read_study(self.study(ranks=[1, 2]))
@@ -251,6 +263,14 @@ class Runs(StudyCase):
         self.assertGreaterEqual(float(row["one_rank_ms"]), 100)
         for name in ("table.md", *(["small.svg"] if (self.folder / "out" / "small.svg").exists() else [])):
             self.assertIn("emulated", (self.folder / "out" / name).read_text())
+
+    def test_every_run(self):
+        """A staggered model and an ordinary decoder that is filled: tokens of the first agree, those of the second are its own."""
+        result = self.tool(self.study(ranks=[2], batch=[2], runs=["staggered", "sequential", "one_rank", "filled"]))
+        self.assertEqual(result.code, 0, result)
+        (row,) = self.table()
+        self.assertEqual((row["filled_groups"], row["batch"]), ("2", "2"))
+        self.assertGreater(float(row["filled_tokens_per_s"]), 0)
 
     def test_what_is_refused(self):
         result = self.tool(Path("no-such-study"))

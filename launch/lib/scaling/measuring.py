@@ -41,7 +41,7 @@ class Measuring:
         record = {"study": self.study.identity(), "point": point.number, "parameters": asdict(point),
                   "emulated": self.study.emulated, "place": place.label, "crowded": place.crowded,
                   "commands": commands,
-                  "runs": {name: summary(records) for name, records in samples.items()},
+                  "runs": {name: best_of(records) if name == FILLED else summary(records) for name, records in samples.items()},
                   "machine": machine.name if machine else None, "predicted": self.predict(point, machine),
                   "provenance": {key: value for key, value in provenance.items() if key != "command"}}
         return {**record, "seconds": round(time.monotonic() - begin, 1)}
@@ -55,8 +55,8 @@ class Measuring:
         if ONE_RANK in self.study.runs and point.ranks > 1:
             calls.append(([ONE_RANK], 1, [], False))
         if FILLED in self.study.runs and point.ranks > 1 and point.batch > 1:
-            groups = ["--groups", str(min(point.ranks, point.batch)), "--schedule", SEQUENTIAL]
-            calls.append(([FILLED], point.ranks, groups, not self.study.checkpoint))
+            flags = ["--groups", ",".join(map(str, groups_of(point))), "--schedule", SEQUENTIAL]
+            calls.append(([FILLED], point.ranks, flags, not self.study.checkpoint))
         found = []
         for names, ranks, flags, chained in calls[:: -1 if turn % 2 else 1]:
             records, command = self.bench(point, place, machine, ranks, flags, chained)
@@ -98,8 +98,7 @@ class Measuring:
         if self.given or not (self.study.predict or self.study.emulated):
             return self.given
         ranks = EMULATED_RANKS if self.study.emulated else point.ranks
-        on_one_machine = self.places.namespaces or (not self.places.place.launcher and not self.places.place.options)
-        if on_one_machine and ranks * point.threads > (os.cpu_count() or 1):
+        if self.places.on_one_machine() and ranks * point.threads > (os.cpu_count() or 1):
             return None
         if not self.places.namespaces:
             return self.calibration(f"ranks-{ranks}-threads-{point.threads}", ranks, point, self.places.place, [])
@@ -139,6 +138,21 @@ class Measuring:
         (plan,) = json.loads(done.stdout)
         keys = ("staggered_s", "sequential_s", "prompt_s", "tokens_per_s", "filled_tokens_per_s", "tensor_parallel_s")
         return {key: plan[key] for key in keys if plan.get(key)}
+
+
+def groups_of(point: Point) -> list[int]:
+    """In how many groups a pipeline is tried: one a rank, and more of fewer sequences, which hide what links take."""
+    least = min(point.ranks, point.batch)
+    return [least * factor for factor in (1, 2, 4) if least * factor <= point.batch]
+
+
+def best_of(records: list[dict]) -> dict:
+    """The summary of the number of groups with the most tokens/s."""
+    found = {}
+    for record in records:
+        found.setdefault(record["groups"], []).append(record)
+    summaries = [{**summary(of_groups), "groups": groups} for groups, of_groups in found.items()]
+    return max(summaries, key=lambda one: statistics.median(one["tokens_per_s"]))
 
 
 def summary(records: list[dict]) -> dict:

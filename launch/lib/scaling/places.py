@@ -14,6 +14,7 @@ from .study import Point, Study, StudyError
 
 LAUNCH = Path(__file__).resolve().parents[2]
 FIXTURE = LAUNCH.parent / "tests" / "cluster"
+THIS_MACHINE = "this machine"
 LIMIT_S = 900  # of one run; a run that takes longer is taken for hung
 
 
@@ -24,7 +25,7 @@ class Place:
     options: list[str] = field(default_factory=list)  # of launch/run
     launcher: list[str] = field(default_factory=list)  # in place of launch/run, such as srun with its options
     environment: dict = field(default_factory=dict)
-    label: str = "this machine"
+    label: str = THIS_MACHINE
     crowded: bool = False  # hosts share cores, which the program cannot see
 
     def command(self, program: str, ranks: int, threads: int, words: list[str]) -> list[str]:
@@ -63,6 +64,9 @@ class Places:
 
     place: Place
     namespaces: bool = False
+
+    def on_one_machine(self) -> bool:
+        return self.namespaces or self.place.label == THIS_MACHINE
 
     @contextmanager
     def of(self, point: Point, study: Study, hosts: int = 0) -> Iterator[Place]:

@@ -15,7 +15,7 @@ COLUMNS = (
     ("gain", "sequential / staggered", 2), ("speed_up", "one rank / staggered", 2), ("efficiency_percent", "efficiency %", 0),
     ("against_first", "against the fewest ranks", 2),
     ("spread_percent", "spread %", 0), ("tokens_per_s", "staggered tokens/s", 0), ("filled_tokens_per_s", "filled tokens/s", 0),
-    ("filled_ms", "filled ms", 3),
+    ("filled_ms", "filled ms", 3), ("filled_groups", "groups", 0),
     ("predicted_ms", "predicted ms", 3), ("error_percent", "error %", 1), ("predicted_sequential_ms", "predicted sequential ms", 3),
     ("sequential_error_percent", "its error %", 1), ("tensor_parallel_ms", "tensor-parallel ms (model)", 3),
     ("label", "", 0), ("tokens", "tokens", 0))
@@ -46,6 +46,7 @@ def row(study: Study, record: dict) -> dict:
               "spread_percent": 100 * (max(steps) - min(steps)) / staggered if len(steps) > 1 else None,
               "tokens_per_s": middle(record, STAGGERED, "tokens_per_s"),
               "filled_tokens_per_s": middle(record, FILLED, "tokens_per_s"), "filled_ms": middle(record, FILLED),
+              "filled_groups": runs.get(FILLED, {}).get("groups"),
               "label": label(record),
               "tokens": "-" if record["emulated"] else " ".join(runs[STAGGERED]["tokens"])}
     return values | predictions(predicted, staggered, None if alone else sequential)
