@@ -163,7 +163,7 @@ class Checks(StudyCase):
         self.assertEqual(len(table.problems_of(study, found)), 1)
 
     def test_a_line_cut_short(self):
-        study = read_study(self.study(ranks=[1, 2]))
+        study = read_study(self.study(ranks=[1, 2, 4]))
         path = self.folder / "points.jsonl"
         record = made_record(study.points()[0], staggered=made_run(1.0)) | {"study": study.identity()}
         records.append(path, record)
@@ -172,8 +172,8 @@ class Checks(StudyCase):
             file.truncate(path.stat().st_size - 20)
         self.assertEqual(list(records.read(self.folder, study)), [1])
         records.append(path, record | {"point": 2})
-        records.append(self.folder / "point-2.jsonl", record | {"point": 2})
-        self.assertEqual(sorted(records.read(self.folder, study)), [1, 2])
+        records.append(self.folder / "point-3.jsonl", record | {"point": 3})
+        self.assertEqual(sorted(records.read(self.folder, study)), [1, 2, 3])
 
     def test_another_study(self):
         study = read_study(self.study(ranks=[1, 2]))
