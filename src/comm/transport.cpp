@@ -5,6 +5,8 @@
 #include <chrono>
 #include <sstream>
 
+#include "base/phase_clock.hpp"
+#include "base/sleep.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -36,6 +38,21 @@ std::string stall_message(const Transport& transport, const WaitSubject& subject
 
 }  // namespace
 
+double Transport::now() const {
+  return now_seconds();
+}
+
+void Transport::sleep(double seconds) {
+  sleep_precisely(seconds);
+}
+
+void Transport::pause(unsigned spins) {
+  if (yield_ || spins % kSpinsPerYield == 0)
+    sched_yield();
+  else
+    pause_core();
+}
+
 void Transport::wait(Request request, const WaitSubject& subject) {
   wait_until([this, request] { return test(request); }, subject);
 }
@@ -49,10 +66,7 @@ void Transport::wait_until(Condition done, const WaitSubject& subject, double ti
   const auto begin = Clock::now();
   const auto timeout = std::chrono::duration<double>(timeout_s);
   for (unsigned spins = 1; !done(); ++spins) {
-    if (yield_ || spins % kSpinsPerYield == 0)
-      sched_yield();
-    else
-      pause_core();
+    pause(spins);
     if (timeout_s > 0 && spins % kSpinsPerClock == 0 && Clock::now() - begin > timeout)
       throw CommError(stall_message(*this, subject, timeout_s));
   }

@@ -111,6 +111,11 @@ class Transport {
   void set_yield(bool yield) { yield_ = yield; }
   bool yields() const { return yield_; }
 
+  /// The rank's clock, seconds, and the time that emulated work takes: real, unless the transport simulates
+  /// both.
+  virtual double now() const;
+  virtual void sleep(double seconds);
+
   /// Tests until done. Throws CommError naming host, subject, peer and step once the stall timeout has
   /// passed.
   void wait(Request request, const WaitSubject& subject);
@@ -123,6 +128,8 @@ class Transport {
 
  protected:
   Transport() = default;
+  /// Between two tests of a condition that does not hold yet, the `spins`-th time.
+  virtual void pause(unsigned spins);
   /// wait_until() with a timeout of its own.
   void wait_until(Condition done, const WaitSubject& subject, double timeout_s);
   void count_send(std::size_t bytes) {

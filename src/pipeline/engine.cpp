@@ -146,7 +146,7 @@ void Engine::absorb_expected(std::size_t keep) {
     } else if (first.has_memory()) {
       const double projection = now_seconds();
       if (options_.emulated)
-        sleep_precisely(rows_are_independent(expected.rows) ? emulated_.step.absorb_s : 0);
+        transport_.sleep(rows_are_independent(expected.rows) ? emulated_.step.absorb_s : 0);
       else
         team_.run(work_of(expected.rows.size()), [&](Worker& worker) {
           absorb_memory(context_of(worker), batch_of(0, 1, expected.rows), y, d, 0);
@@ -160,7 +160,7 @@ void Engine::absorb_expected(std::size_t keep) {
 void Engine::emulate(const EmulatedWork& work) {
   STAG_CHECK(options_.emulated);
   emulated_ = work;
-  read_out_.emulate(work.step.head_s);
+  read_out_.emulate(work.step.head_s, work.step.choice_s);
 }
 
 /// In pieces, as messages are looked after between layers.
@@ -171,9 +171,9 @@ void Engine::sleep_through(const Pass& pass, PendingReadOut* pending) {
   const double chunks = static_cast<double>(pass.rows.size()) / static_cast<double>(emulated_.chunk_rows);
   const double seconds =
       rows_are_independent(pass.rows) ? emulated_.step.layers_s : emulated_.chunk.layers_s * chunks;
-  for (double slept = 0; slept < seconds; slept += kPiece) {
-    const double left = begin + std::min(slept + kPiece, seconds) - now_seconds();
-    sleep_precisely(left);
+  const double end = transport_.now() + seconds;
+  for (double left = seconds; left > 0; left = end - transport_.now()) {
+    transport_.sleep(std::min(left, kPiece));
     between_layers();
   }
   latest_outputs_ = u_.span().first(pass.rows.size() * static_cast<std::size_t>(config_.hidden_size));
