@@ -17,6 +17,7 @@
 #include "cli/log.hpp"
 #include "cli/settings_sources.hpp"
 #include "cli/signals.hpp"
+#include "comm/host_name.hpp"
 #include "comm/launcher.hpp"
 #include "comm/mpi_session.hpp"
 #include "pipeline/agreement.hpp"
@@ -153,7 +154,8 @@ class Program {
       failure = present_failure();
     }
     await_turn(session.rank());
-    print_error("rank " + std::to_string(session.rank()) + ": " + failure.message);
+    print_error("rank " + std::to_string(session.rank()) + " on host " + this_host_name() + ": " +
+                failure.message);
     MpiSession::abort(static_cast<int>(failure.code));
   }
 

@@ -11,6 +11,8 @@
 #include "base/check.hpp"
 #include "comm/host_name.hpp"
 #include "comm/mpi_check.hpp"
+#include "comm/stall.hpp"
+#include "stagformer/error.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -186,7 +188,8 @@ bool MpiTransport::is_complete(MPI_Request& request) {
 // first.
 void MpiTransport::finish(MPI_Request& request, const WaitSubject& subject) {
   const double timeout_s = rank_ == 0 ? stall_timeout_s() : kOthersPatience * stall_timeout_s();
-  Transport::wait_until([&] { return is_complete(request); }, subject, timeout_s);
+  if (is_done_within(timeout_s, [&] { return is_complete(request); })) return;
+  throw CommError(stall_text(*this, subject, timeout_s));
 }
 
 // Before a collective every rank reports to rank 0, which can then say who does not come; a collective alone
@@ -316,6 +319,7 @@ std::unique_ptr<Transport> MpiTransport::split(int colour) {
   transport->set_stall_timeout(stall_timeout_s());
   transport->set_yield(yields());
   transport->set_largest_piece(largest_piece_);
+  if (knows_hosts()) transport->learn_hosts();
   return transport;
 }
 
