@@ -298,7 +298,12 @@ void ModelRun::write_trace() {
 void ModelRun::report(double seconds, const nlohmann::json& result) {
   const RankTimes mine = rank_times(*engine_, *replica_, seconds);
   const std::vector<RankTimes> all = gather_values(*world_, mine);
-  if (is_root()) log_lines(time_lines(all, all_facts_));
+  std::vector<std::string> notes;
+  if (is_root()) {
+    log_lines(time_lines(all, all_facts_));
+    notes = advice(run_use(all, all_facts_, config(), options_));
+    for (const std::string& note : notes) spdlog::info("note: {}", note);
+  }
   if (settings_.trace) write_trace();
   agree(*world_, [&] {
     if (!is_root()) return;
@@ -316,6 +321,7 @@ void ModelRun::report(double seconds, const nlohmann::json& result) {
       rank["times"] = times_record(all[r]);
       record["ranks"].push_back(rank);
     }
+    record["notes"] = notes;
     record["result"] = result;
     write_file_atomically(*settings_.json,
                           record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 
 from support import COMMUNICATION, SECONDS, Job, TestCase, checkpoint, launch, main, run, run_command
 
+HOST = socket.gethostname()
 SLOW = ("--prompt", "hello", "--ignore-eos", "--max-tokens", "50", "--token-ids", "--delay-section", "0:100")
 
 
@@ -26,20 +28,21 @@ class Ranks(TestCase):
     def stopped(self, name, ranks, victim, *args):
         job = self.start(name, ranks, "--stall-timeout", "2", *args)
         os.kill(job.rank(victim), signal.SIGSTOP)
-        result = self.fails(job.wait(SECONDS), COMMUNICATION, "waited 2 s for", "at step", "host ", stdout=None,
+        result = self.fails(job.wait(SECONDS), COMMUNICATION, "waited 2 s for", "at step", "--stall-timeout", stdout=None,
                             limit=SECONDS + 5)
-        self.assertNotIn(f"error: rank {victim}:", result.errors[0], result)
+        self.assertRegex(result.errors[0], f"error: rank [^{victim}] on host {HOST}: waited", result)
+        self.assertIn(f"rank {victim} on host {HOST}", result.errors[0], result)
         return result
 
     def test_a_stopped_rank_is_named(self):
         for victim in (0, 1):
             result = self.stopped("separate2", 2, victim)
-            self.assertIn(f"rank {1 - victim}", result.errors[0], result)
-            self.assertIn(f"from rank {victim}", result.errors[0], result)
+            self.assertIn(f"from rank {victim} on", result.errors[0], result)
 
     def test_several_ranks_wait_for_one(self):
-        """All of the others notice, one of them speaks."""
+        """All of the others notice, one of them speaks, and knows the one, whomever it waited for itself."""
         self.stopped("sections4", 4, 2)
+        self.stopped("sections4", 4, 1, "--head", "sliced")
         self.stopped("sections4", 4, 3, "--head", "last")
 
     def test_a_rank_that_stops_before_it_starts(self):
