@@ -56,7 +56,7 @@ class Program {
     // for a failure.
     return static_cast<int>(guarded([&] {
       std::optional<MpiSession> session;
-      if (model || many) session.emplace(argc, argv);
+      if (model || many) session.emplace(argc, argv, parsed.stall_timeout);
       // Where the launcher's ranks do not know each other each of them is rank 0 of its own world.
       if (session) speaks_ = session->rank() == 0 && (session->size() > 1 || !many || launcher->rank == 0);
       return run_parsed(parsed, session ? &*session : nullptr);

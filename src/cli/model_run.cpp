@@ -60,7 +60,6 @@ ModelRun::~ModelRun() = default;
 
 void ModelRun::open() {
   const double begin = now_seconds();
-  world_->learn_hosts();
   check_same_everywhere();
   read_index();
   place();
