@@ -300,7 +300,7 @@ void ModelRun::report(double seconds, const nlohmann::json& result) {
   std::vector<std::string> notes;
   if (is_root()) {
     log_lines(time_lines(all, all_facts_));
-    notes = advice(run_use(all, all_facts_, config(), options_));
+    notes = run_notes(run_use(all, all_facts_, config(), options_));
     for (const std::string& note : notes) spdlog::info("note: {}", note);
   }
   if (settings_.trace) write_trace();

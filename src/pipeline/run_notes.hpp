@@ -36,6 +36,6 @@ struct RunUse {
 };
 
 /// In order of weight: what spoils the other figures comes first.
-std::vector<std::string> advice(const RunUse& run);
+std::vector<std::string> run_notes(const RunUse& run);
 
 }  // namespace stagformer::internal

@@ -1,4 +1,4 @@
-#include "pipeline/advice.hpp"
+#include "pipeline/run_notes.hpp"
 
 #include <algorithm>
 #include <set>
@@ -78,7 +78,7 @@ std::vector<Replica> replicas_of(const RunUse& run) {
   return replicas;
 }
 
-void advise_shared_cores(const RunUse& run, std::vector<std::string>& notes) {
+void note_shared_cores(const RunUse& run, std::vector<std::string>& notes) {
   std::set<std::string> hosts;
   for (const RankUse& rank : run.ranks)
     if (rank.shares_cores) hosts.insert(rank.host);
@@ -104,7 +104,7 @@ bool has_faster_twin(const Replica& replica, const RankUse& slow) {
   });
 }
 
-void advise_balance(const RunUse& run, const Replica& replica, std::vector<std::string>& notes) {
+void note_balance(const RunUse& run, const Replica& replica, std::vector<std::string>& notes) {
   const RankUse& slow = **std::ranges::max_element(replica, {}, [](const auto* r) { return layers_s(*r); });
   if (run.draft > 0 && &slow == replica.back()) return;  // it guesses while the others wait
   double others = 0;
@@ -125,7 +125,7 @@ void advise_balance(const RunUse& run, const Replica& replica, std::vector<std::
                   " of the time: " + cause);
 }
 
-void advise_head(const RunUse& run, const Replica& replica, std::vector<std::string>& notes) {
+void note_head(const RunUse& run, const Replica& replica, std::vector<std::string>& notes) {
   const RankUse& last = *replica.back();
   const double part = share(head_s(last), busy_s(last));
   if (run.head != HeadMode::last || run.draft > 0 || part < kHeadShare) return;
@@ -140,7 +140,7 @@ bool whole_head_is_faster(const RunUse& run, const Replica& replica, const RankU
   return run.head == HeadMode::sliced && ways / 2 > static_cast<double>(replica.size() - 1) * head_s(busiest);
 }
 
-void advise_messages(const RunUse& run, const Replica& replica, std::vector<std::string>& notes) {
+void note_messages(const RunUse& run, const Replica& replica, std::vector<std::string>& notes) {
   if (run.chained || run.schedule == Schedule::sequential) return;
   const RankUse& busiest =
       **std::ranges::max_element(replica, {}, [](const auto* r) { return layers_s(*r) + head_s(*r); });
@@ -158,7 +158,7 @@ void advise_messages(const RunUse& run, const Replica& replica, std::vector<std:
                   "): " + ways);
 }
 
-void advise_chain(const RunUse& run, const Replica& replica, std::vector<std::string>& notes) {
+void note_chain(const RunUse& run, const Replica& replica, std::vector<std::string>& notes) {
   if (!run.chained) return;
   double waited = 0, all = 0;
   for (const RankUse* rank : replica) {
@@ -170,7 +170,7 @@ void advise_chain(const RunUse& run, const Replica& replica, std::vector<std::st
                   percent(share(waited, all)) + " of their time: fewer ranks with more threads each");
 }
 
-void advise_sends(const RunUse& run, std::vector<std::string>& notes) {
+void note_sends(const RunUse& run, std::vector<std::string>& notes) {
   if (run.ranks.empty()) return;
   const auto part = [](const RankUse& r) { return share(of(r, Phase::wait_send), busy_s(r)); };
   const RankUse& worst = *std::ranges::max_element(run.ranks, {}, part);
@@ -189,7 +189,7 @@ double idle_share(const Replica& replica) {
   return least;
 }
 
-void advise_replicas(const std::vector<Replica>& replicas, std::vector<std::string>& notes) {
+void note_replicas(const std::vector<Replica>& replicas, std::vector<std::string>& notes) {
   std::size_t idlest = 0, busiest = 0;
   for (std::size_t r = 0; r < replicas.size(); ++r) {
     if (idle_share(replicas[r]) > idle_share(replicas[idlest])) idlest = r;
@@ -205,23 +205,23 @@ void advise_replicas(const std::vector<Replica>& replicas, std::vector<std::stri
 
 }  // namespace
 
-std::vector<std::string> advice(const RunUse& run) {
+std::vector<std::string> run_notes(const RunUse& run) {
   std::vector<std::string> notes;
   double longest = 0;
   for (const RankUse& rank : run.ranks) longest = std::max(longest, busy_s(rank));
   if (longest < kShortest_s || run.passes < kFewestPasses) return notes;
   const std::vector<Replica> replicas = replicas_of(run);
-  advise_shared_cores(run, notes);
+  note_shared_cores(run, notes);
   const bool is_distorted = !notes.empty();
   for (const Replica& replica : replicas) {
     if (replica.size() < 2 || is_distorted) continue;
-    advise_balance(run, replica, notes);
-    advise_head(run, replica, notes);
-    advise_messages(run, replica, notes);
-    advise_chain(run, replica, notes);
+    note_balance(run, replica, notes);
+    note_head(run, replica, notes);
+    note_messages(run, replica, notes);
+    note_chain(run, replica, notes);
   }
-  advise_sends(run, notes);
-  advise_replicas(replicas, notes);
+  note_sends(run, notes);
+  note_replicas(replicas, notes);
   return notes;
 }
 

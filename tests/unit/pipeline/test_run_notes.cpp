@@ -1,5 +1,5 @@
 // Each note just above its threshold and not just below it, from hand-made times.
-#include "pipeline/advice.hpp"
+#include "pipeline/run_notes.hpp"
 
 #include <gtest/gtest.h>
 
@@ -37,17 +37,17 @@ void let_wait(RankUse& rank, double seconds) {
 
 /// Expects one note that holds all words, or none at all where there are no words.
 void expect_note(const RunUse& run, const std::vector<std::string>& words) {
-  const std::vector<std::string> notes = advice(run);
+  const std::vector<std::string> notes = run_notes(run);
   ASSERT_EQ(notes.size(), words.empty() ? 0U : 1U) << (notes.empty() ? "" : notes[0]);
   for (const std::string& word : words) EXPECT_NE(notes[0].find(word), std::string::npos) << notes[0];
 }
 
-TEST(Advice, SaysNothingOfAHealthyRun) {
+TEST(RunNotes, SaysNothingOfAHealthyRun) {
   expect_note(healthy(), {});
   expect_note({}, {});
 }
 
-TEST(Advice, SaysNothingOfAShortRun) {
+TEST(RunNotes, SaysNothingOfAShortRun) {
   RunUse run = healthy();
   at(run.ranks[2], Phase::feed_forward) = 12;
   expect_note(run, {"section 2"});
@@ -62,7 +62,7 @@ TEST(Advice, SaysNothingOfAShortRun) {
   expect_note(run, {"section 2"});
 }
 
-TEST(Advice, ASlowSection) {
+TEST(RunNotes, ASlowSection) {
   RunUse run = healthy();
   run.ranks[3].weight_bytes = 2000;
   at(run.ranks[3], Phase::feed_forward) = 8 * 1.24;
@@ -72,10 +72,10 @@ TEST(Advice, ASlowSection) {
       run, {"section 3 (rank 3 on n4) computes 27 % longer than the others, who wait for it 18 % of the time",
             "more threads", "in training"});
   run.chained = true;
-  EXPECT_EQ(advice(run)[0].find("in training"), std::string::npos);
+  EXPECT_EQ(run_notes(run)[0].find("in training"), std::string::npos);
 }
 
-TEST(Advice, ASlowSectionThatIsLittleOfTheTime) {
+TEST(RunNotes, ASlowSectionThatIsLittleOfTheTime) {
   RunUse run = healthy();
   for (RankUse& rank : run.ranks) {  // most of the time is the head's
     at(rank, Phase::head) = 8;
@@ -87,7 +87,7 @@ TEST(Advice, ASlowSectionThatIsLittleOfTheTime) {
   expect_note(run, {"section 1"});
 }
 
-TEST(Advice, ASlowHost) {
+TEST(RunNotes, ASlowHost) {
   RunUse run = healthy();
   at(run.ranks[2], Phase::feed_forward) = 12;
   expect_note(run, {"section 2 (rank 2 on n3) computes 50 % longer", "same work", "host is slower"});
@@ -95,7 +95,7 @@ TEST(Advice, ASlowHost) {
   expect_note(run, {"section 2", "give it more threads"});
 }
 
-TEST(Advice, TheLastSectionMayTakeLongerWhereItGuesses) {
+TEST(RunNotes, TheLastSectionMayTakeLongerWhereItGuesses) {
   RunUse run = healthy();
   at(run.ranks[3], Phase::feed_forward) = 16;
   run.draft = 4;
@@ -104,7 +104,7 @@ TEST(Advice, TheLastSectionMayTakeLongerWhereItGuesses) {
   expect_note(run, {"section 3"});
 }
 
-TEST(Advice, AWholeHead) {
+TEST(RunNotes, AWholeHead) {
   RunUse run = healthy();
   run.head = HeadMode::last;
   at(run.ranks[3], Phase::head) = 1.5;
@@ -115,38 +115,38 @@ TEST(Advice, AWholeHead) {
   expect_note(run, {});
 }
 
-TEST(Advice, WaitingForMessages) {
+TEST(RunNotes, WaitingForMessages) {
   RunUse run = healthy();
   for (RankUse& rank : run.ranks) let_wait(rank, 2.9);
   expect_note(run, {});
   for (RankUse& rank : run.ranks) let_wait(rank, 3.1);
   expect_note(run, {"waits 31 % of its time for messages (memory 0 %, z 31 %, candidates or token 0 %)",
                     "fewer ranks", "more prompts at a time"});
-  EXPECT_EQ(advice(run)[0].find("--draft"), std::string::npos);
-  EXPECT_EQ(advice(run)[0].find("--head last"), std::string::npos);
+  EXPECT_EQ(run_notes(run)[0].find("--draft"), std::string::npos);
+  EXPECT_EQ(run_notes(run)[0].find("--head last"), std::string::npos);
   run.can_draft = true;
   run.sequences = 8;
   expect_note(run, {"--draft", "larger --batch"});
 }
 
-TEST(Advice, OnlyTheBusiestRanksWaitingCounts) {
+TEST(RunNotes, OnlyTheBusiestRanksWaitingCounts) {
   RunUse run = healthy();
   for (int r : {0, 1, 3}) let_wait(run.ranks[static_cast<std::size_t>(r)], 2.0);
   expect_note(run, {});  // they wait for rank 2, though not much
 }
 
-TEST(Advice, AWholeHeadWouldSaveAMessage) {
+TEST(RunNotes, AWholeHeadWouldSaveAMessage) {
   RunUse run = healthy();
   for (RankUse& rank : run.ranks) {
     let_wait(rank, 5);
     at(rank, Phase::head) = 0.9;  // 3 x 0.9 s more against 2.5 s less
   }
-  EXPECT_EQ(advice(run).at(0).find("--head last"), std::string::npos);
+  EXPECT_EQ(run_notes(run).at(0).find("--head last"), std::string::npos);
   for (RankUse& rank : run.ranks) at(rank, Phase::head) = 0.8;
   expect_note(run, {"--head last"});
 }
 
-TEST(Advice, ChainedSections) {
+TEST(RunNotes, ChainedSections) {
   RunUse run = healthy();
   run.chained = true;
   for (RankUse& rank : run.ranks) let_wait(rank, 2.9);
@@ -158,7 +158,7 @@ TEST(Advice, ChainedSections) {
   expect_note(run, {});
 }
 
-TEST(Advice, SharedCoresComeBeforeWhatTheySpoil) {
+TEST(RunNotes, SharedCoresComeBeforeWhatTheySpoil) {
   RunUse run = healthy();
   for (RankUse& rank : run.ranks) let_wait(rank, 2.4);
   run.ranks[1].shares_cores = true;
@@ -168,7 +168,7 @@ TEST(Advice, SharedCoresComeBeforeWhatTheySpoil) {
   expect_note(run, {"host n2 has more threads than cores, and its ranks wait 26 % of their time"});
 }
 
-TEST(Advice, MessagesThatDoNotLeave) {
+TEST(RunNotes, MessagesThatDoNotLeave) {
   RunUse run = healthy();
   run.state_bytes = 73728;
   at(run.ranks[1], Phase::wait_send) = 1.1;  // of 11.1 s
@@ -178,7 +178,7 @@ TEST(Advice, MessagesThatDoNotLeave) {
               {"rank 1 on n2 waits 11 % of its time for earlier messages to leave", "72.0 KiB", "eager"});
 }
 
-TEST(Advice, AReplicaWithoutWork) {
+TEST(RunNotes, AReplicaWithoutWork) {
   RunUse run = healthy();
   for (std::size_t r : {2U, 3U}) {
     run.ranks[r].replica = 1;
