@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "base/check.hpp"
-#include "base/phase_clock.hpp"
 
 namespace stagformer::internal {
 // Ranks counted from the root: number v hangs under v without its lowest bit, and its children are v + 2^k
@@ -78,7 +77,7 @@ bool TreeBroadcast::test() {
       slot.is_posted = false;
       check_message_bytes(transport_, bytes_, transport_.received_bytes(slot.receive), parent_);
     }
-    had_data_s_ = now_seconds();
+    had_data_s_ = transport_.now();
     for (const auto forward : slot.forwards) transport_.start_send(forward, bytes_);
     is_running_ = false;
   }

@@ -35,7 +35,7 @@ class TreeBroadcast {
   bool test();
   /// The data in place, valid until the next start().
   std::span<const std::byte> wait(const WaitSubject& subject);
-  /// When this rank had the data of the last call and was about to forward it (now_seconds).
+  /// When this rank had the data of the last call and was about to forward it (Transport::now).
   double had_data_s() const { return had_data_s_; }
   int parent() const { return parent_; }  ///< -1 on the root
   const std::vector<int>& children() const { return children_; }

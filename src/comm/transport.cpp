@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "base/phase_clock.hpp"
+#include "base/sleep.hpp"
 #include "comm/stall.hpp"
 #include "stagformer/error.hpp"
 
@@ -27,6 +29,21 @@ void pause_core() {
 
 }  // namespace
 
+double Transport::now() const {
+  return now_seconds();
+}
+
+void Transport::sleep(double seconds) {
+  sleep_precisely(seconds);
+}
+
+void Transport::pause(unsigned spins) {
+  if (yield_ || spins % kSpinsPerYield == 0)
+    sched_yield();
+  else
+    pause_core();
+}
+
 void Transport::wait(Request request, const WaitSubject& subject) {
   wait_until([this, request] { return test(request); }, subject);
 }
@@ -42,10 +59,7 @@ bool Transport::is_done_within(double timeout_s, Condition done) {
   const auto begin = Clock::now();
   const auto timeout = std::chrono::duration<double>(timeout_s);
   for (unsigned spins = 1; !done(); ++spins) {
-    if (yield_ || spins % kSpinsPerYield == 0)
-      sched_yield();
-    else
-      pause_core();
+    pause(spins);
     if (timeout_s > 0 && spins % kSpinsPerClock == 0 && Clock::now() - begin > timeout) return false;
   }
   return true;

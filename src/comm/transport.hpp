@@ -118,6 +118,11 @@ class Transport {
   void set_yield(bool yield) { yield_ = yield; }
   bool yields() const { return yield_; }
 
+  /// The rank's clock, seconds, and the time that emulated work takes: real, unless the transport simulates
+  /// both.
+  virtual double now() const;
+  virtual void sleep(double seconds);
+
   /// Tests until done. Throws CommError naming subject, peer, its host and step once the stall timeout has
   /// passed.
   void wait(Request request, const WaitSubject& subject);
@@ -130,6 +135,8 @@ class Transport {
 
  protected:
   Transport() = default;
+  /// Between two tests of a condition that does not hold yet, the `spins`-th time.
+  virtual void pause(unsigned spins);
   /// As wait_until(); false where so many seconds were not enough (<= 0: never).
   bool is_done_within(double timeout_s, Condition done);
   bool knows_hosts() const { return !hosts_.empty(); }

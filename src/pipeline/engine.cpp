@@ -52,7 +52,7 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
       config_(model.config()),
       options_(options),
       team_(team),
-      trace_(trace_spans),
+      trace_(trace_spans, &replica),
       rope_(config_, options.context),
       row_capacity_(options.pass_rows()),
       sections_(make_sections(model, options, row_capacity_)),
@@ -137,7 +137,7 @@ void Engine::absorb_expected(std::size_t keep) {
     } else if (first.has_memory()) {
       const TraceScope span(trace_, TraceSpan::Kind::absorb, expected.pass, rows, first.index());
       if (options_.emulated)
-        sleep_precisely(rows_are_independent(expected.rows) ? emulated_.step.absorb_s : 0);
+        transport_.sleep(rows_are_independent(expected.rows) ? emulated_.step.absorb_s : 0);
       else
         team_.run(work_of(rows), [&](Worker& worker) {
           absorb_memory(context_of(worker), batch_of(0, 1, expected.rows), y, d, 0);
@@ -166,20 +166,20 @@ const float* Engine::wait_for_states(const ExpectedMemory& expected, bool chaine
 void Engine::emulate(const EmulatedWork& work) {
   STAG_CHECK(options_.emulated);
   emulated_ = work;
-  read_out_.emulate(work.step.head_s);
+  read_out_.emulate(work.step.head_s, work.step.choice_s);
 }
 
 /// In pieces, as messages are looked after between layers.
 void Engine::sleep_through(const Pass& pass, PendingReadOut* pending) {
   constexpr double kPiece = 200e-6;
   const PhaseScope phase(clock_, Phase::feed_forward);
-  const double begin = now_seconds();
+  const double begin = trace_.now();
   const double chunks = static_cast<double>(pass.rows.size()) / static_cast<double>(emulated_.chunk_rows);
   const double seconds =
       rows_are_independent(pass.rows) ? emulated_.step.layers_s : emulated_.chunk.layers_s * chunks;
-  for (double slept = 0; slept < seconds; slept += kPiece) {
-    const double left = begin + std::min(slept + kPiece, seconds) - now_seconds();
-    sleep_precisely(left);
+  const double end = transport_.now() + seconds;
+  for (double left = seconds; left > 0; left = end - transport_.now()) {
+    transport_.sleep(std::min(left, kPiece));
     between_layers();
   }
   latest_outputs_ = u_.span().first(pass.rows.size() * static_cast<std::size_t>(config_.hidden_size));
@@ -220,7 +220,7 @@ void Engine::forward(Worker& worker, const Pass& pass, PendingReadOut* pending) 
 
 void Engine::run_group(const ForwardContext& context, const SectionGroup& group, const Pass& pass,
                        PendingReadOut* pending) {
-  const double begin = now_seconds();
+  const double begin = trace_.now();
   if (context.worker.leads()) begin_group(group, pass);
   context.worker.meet();
   run_layers(context, batch_of(group.first, group.count, pass.rows), u_.data(), config_.hidden_size,
@@ -366,7 +366,7 @@ std::span<const float> Engine::kept_outputs(int section) const {
 void Engine::record_section(int section, std::size_t rows, double begin) {
   if (!trace_.on()) return;
   trace_.record(TraceSpan{TraceSpan::Kind::section, section, pass_number_, static_cast<std::int32_t>(rows),
-                          begin, now_seconds()});
+                          begin, trace_.now()});
 }
 
 }  // namespace stagformer::internal

@@ -5,7 +5,6 @@
 
 #include "base/check.hpp"
 #include "kernels/kernels.hpp"
-#include "pipeline/rank_work.hpp"
 #include "pipeline/tags.hpp"
 
 namespace stagformer::internal {
@@ -153,7 +152,7 @@ void ReadOut::trace_tree(TraceMessage::Kind kind, const TreeBroadcast& tree, std
 void ReadOut::compute_logits(std::size_t rows, const float* z, std::int64_t pass) {
   const TraceScope span(trace_, TraceSpan::Kind::head, pass, rows);
   const PhaseScope phase(clock_, Phase::head);
-  if (emulated_head_s_) return sleep_precisely(*emulated_head_s_);
+  if (emulated_head_s_) return transport_.sleep(*emulated_head_s_);
   const PackedMatrix& head = model_.head();
   const auto n = static_cast<std::int64_t>(rows);
   Activations x = z_operand_.view();
@@ -254,6 +253,7 @@ void ReadOut::pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass) 
   wait_for_candidates(readouts.size(), pass);
   const TraceScope span(trace_, TraceSpan::Kind::choose, pass, readouts.size());
   const PhaseScope phase(clock_, Phase::sampling);
+  if (emulated_choice_s_ > 0) transport_.sleep(emulated_choice_s_);
   for (int part = 0; part < parts_; ++part) {
     Header header;
     std::memcpy(&header, gathered_.data() + static_cast<std::size_t>(part) * message_bytes_, sizeof header);

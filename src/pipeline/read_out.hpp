@@ -36,12 +36,12 @@ class ReadOut {
 
   /// outputs: per contributing own section [readouts.size(), d] (see contributing_sections); readouts: the
   /// same on all ranks. `while_waiting` is called once between sending the candidates and waiting for the
-  /// others'.
+  /// others'; never where others wait for this rank's choice.
   template <typename WhileWaiting>
   ReadoutOutcome run(std::span<const ReadoutRow> readouts, const float* outputs, std::int64_t pass,
                      WhileWaiting&& while_waiting) {
     begin(readouts, outputs, pass);
-    while_waiting();
+    if (sliced() || !is_last()) while_waiting();
     return finish(readouts, pass);
   }
 
@@ -49,8 +49,11 @@ class ReadOut {
   std::span<const ReadoutResult> run_alone(std::span<const ReadoutRow> readouts, const float* outputs,
                                            std::int64_t pass);
 
-  /// The head sleeps so long instead of computing: all logits are zero.
-  void emulate(double head_s) { emulated_head_s_ = head_s; }
+  /// The head sleeps so long instead of computing: all logits are zero. The choice sleeps besides.
+  void emulate(double head_s, double choice_s) {
+    emulated_head_s_ = head_s;
+    emulated_choice_s_ = choice_s;
+  }
 
   void request_stop() { stop_wanted_ = true; }
 
@@ -119,6 +122,7 @@ class ReadOut {
   std::vector<std::size_t> widen_;       // rows whose candidates did not suffice
   std::vector<std::byte> widened_;
   std::optional<double> emulated_head_s_;
+  double emulated_choice_s_ = 0;
   bool stop_wanted_ = false, stop_seen_ = false, stop_posted_ = false;
 };
 

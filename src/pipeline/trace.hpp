@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/phase_clock.hpp"
+#include "comm/transport.hpp"
 
 namespace stagformer::internal {
 
@@ -32,7 +33,7 @@ struct TraceSpan {
   std::int32_t section = -1;      ///< where it belongs to one
   std::int64_t pass = 0;          ///< pass number, from 0
   std::int32_t rows = 0;          ///< rows of the pass
-  double begin_s = 0, end_s = 0;  ///< on this rank's clock (now_seconds)
+  double begin_s = 0, end_s = 0;  ///< on this rank's clock (Transport::now)
 };
 
 /// One end of a message: just before it is sent, or once it is seen to be there. Lies inside of a span.
@@ -49,20 +50,23 @@ class Trace {
  public:
   Trace() = default;
   /// Keeps up to `capacity` spans and twice as many ends of messages; later ones are counted and dropped.
-  explicit Trace(std::size_t capacity) : capacity_(capacity) {
+  /// Times are the transport's, which must outlive the trace; without one, now_seconds().
+  explicit Trace(std::size_t capacity, const Transport* transport = nullptr)
+      : transport_(transport), capacity_(capacity) {
     spans_.reserve(capacity);
     messages_.reserve(2 * capacity);
   }
 
   bool on() const { return capacity_ > 0; }
+  double now() const { return transport_ ? transport_->now() : now_seconds(); }
   void record(const TraceSpan& span) { keep(spans_, capacity_, span); }
   void record(const TraceMessage& message) { keep(messages_, 2 * capacity_, message); }
   /// As it happens: the time is now.
   void sends(TraceMessage::Kind kind, int peer, std::int64_t pass) {
-    if (on()) record({kind, true, peer, pass, now_seconds()});
+    if (on()) record({kind, true, peer, pass, now()});
   }
   void has(TraceMessage::Kind kind, int peer, std::int64_t pass) {
-    if (on()) record({kind, false, peer, pass, now_seconds()});
+    if (on()) record({kind, false, peer, pass, now()});
   }
   const std::vector<TraceSpan>& spans() const { return spans_; }
   const std::vector<TraceMessage>& messages() const { return messages_; }
@@ -77,6 +81,7 @@ class Trace {
       ++dropped_;
   }
 
+  const Transport* transport_ = nullptr;
   std::size_t capacity_ = 0;
   std::uint64_t dropped_ = 0;
   std::vector<TraceSpan> spans_;
@@ -88,11 +93,11 @@ class TraceScope {
  public:
   TraceScope(Trace& trace, TraceSpan::Kind kind, std::int64_t pass, std::size_t rows, int section = -1)
       : trace_(trace), span_{kind, section, pass, static_cast<std::int32_t>(rows)} {
-    if (trace_.on()) span_.begin_s = now_seconds();
+    if (trace_.on()) span_.begin_s = trace_.now();
   }
   ~TraceScope() {
     if (!trace_.on()) return;
-    span_.end_s = now_seconds();
+    span_.end_s = trace_.now();
     trace_.record(span_);
   }
   TraceScope(const TraceScope&) = delete;

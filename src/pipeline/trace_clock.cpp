@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/phase_clock.hpp"
 #include "pipeline/tags.hpp"
 
 namespace stagformer::internal {
@@ -21,7 +20,7 @@ void answer_clock(Transport& world, int peer) {
   for (int i = 0; i < kRoundTrips; ++i) {
     world.start_receive(receive);
     world.wait(receive, {"a question for the clock", peer});
-    clock = now_seconds();
+    clock = world.now();
     world.start_send(send, clock_bytes.size());
     world.wait(send, {"an answer with the clock to leave", peer});
   }
@@ -37,12 +36,12 @@ ClockSample ask_clock(Transport& world) {
   const auto send = world.make_send(std::span(&question, 1), 0, tag(Tag::clock_question));
   const auto receive = world.make_receive(clock_bytes, 0, tag(Tag::clock_answer));
   for (int i = 0; i < kRoundTrips; ++i) {
-    const double before = now_seconds();
+    const double before = world.now();
     world.start_receive(receive);
     world.start_send(send, 1);
     world.wait(send, {"a question for the clock to leave", 0});
     world.wait(receive, {"an answer with the clock", 0});
-    const double after = now_seconds(), middle = 0.5 * (before + after);
+    const double after = world.now(), middle = 0.5 * (before + after);
     if (after - before >= best_trip) continue;
     best_trip = after - before;
     best = {middle, clock - middle, 0.5 * best_trip};
@@ -55,7 +54,7 @@ ClockSample ask_clock(Transport& world) {
 }  // namespace
 
 ClockSample sample_clock(Transport& world) {
-  ClockSample sample{.at_s = now_seconds()};
+  ClockSample sample{.at_s = world.now()};
   for (int rank = 1; rank < world.size(); ++rank) {
     if (world.rank() == 0) answer_clock(world, rank);
     if (world.rank() == rank) sample = ask_clock(world);
