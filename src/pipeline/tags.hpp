@@ -10,6 +10,7 @@ enum class Tag : int {
   latency = 22,         ///< start-up round trips for --head auto
   result = 30,          ///< finished sequences of a replica to world rank 0
   stop_replica = 32,    ///< world rank 0 asks the other replicas to stop
+  trace = 33,           ///< a rank's spans to world rank 0
   stop = 31,            ///< a rank asks the last one to stop (--head last)
   z = 100,              ///< read-out: final hidden states
   picks = 200,          ///< read-out: chosen tokens, --head last
