@@ -1,17 +1,10 @@
 #include "base/text_table.hpp"
 
-#include <cstdio>
-
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 
 namespace stagformer::internal {
-
-std::string fixed(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
 namespace {
 
 bool looks_numeric(const std::string& text) {
@@ -19,6 +12,12 @@ bool looks_numeric(const std::string& text) {
 }
 
 }  // namespace
+
+std::string fixed(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
 
 std::vector<std::string> TextTable::lines() const {
   std::vector<std::size_t> widths(rows_.front().size());

@@ -70,7 +70,10 @@ class BenchCommand final : public Command {
     options.emulated = machine_.has_value();
     if (machine_)
       options.head = chosen_head(run.index(), run.grid(), options, settings_.points()[0], *machine_);
-    run.load(options, false);
+    const bool filled =
+        std::ranges::any_of(settings_.points(), [](const BenchPoint& point) { return point.groups > 1; });
+    agree(run.world(), [&] { refuse_groups(run, options, filled); });
+    run.load(options, filled);
     const double begin = now_seconds();
     for (const BenchPoint& point : settings_.points()) measure_point(run, point);
     if (&setup == &all.back()) finish(run, now_seconds() - begin);
@@ -117,7 +120,18 @@ class BenchCommand final : public Command {
     });
   }
 
-  void set_emulation(ModelRun& run, const BenchPoint& point) const {
+  /// Ranks that work on the same token at the same time have nothing to fill.
+  static void refuse_groups(const ModelRun& run, const EngineOptions& options, bool filled) {
+    if (!filled || run.grid().ranks_per_replica() == 1) return;
+    const auto& links = run.config().sections.links;
+    const bool chained = std::ranges::all_of(links, [](Link link) { return link == Link::chained; });
+    if (options.schedule == Schedule::staggered && !chained)
+      throw UsageError(
+          "--groups fills a pipeline: it goes with --schedule sequential, or with chained links");
+  }
+
+  void set_emulation(ModelRun& run, BenchPoint point) const {
+    point.batch = point.largest_group();
     const auto rank = static_cast<std::size_t>(run.part().rank);
     const EngineOptions& options = run.options();
     run.engine().emulate({decode_work(run.index(), run.grid(), options, point, *machine_)[rank],

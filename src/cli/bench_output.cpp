@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/markdown_table.hpp"
 #include "base/text_table.hpp"
 
 namespace stagformer::internal {
@@ -49,49 +50,17 @@ std::string percent(double share) {
   return fixed(100 * share, 1);
 }
 
-/// A table that reads well as it is and as Markdown.
-class MarkdownTable {
- public:
-  explicit MarkdownTable(std::vector<std::string> head) { rows_.push_back(std::move(head)); }
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
-  /// Leaves out the columns that hold nothing but zeros.
-  void drop_empty_columns() {
-    for (std::size_t c = rows_.front().size(); c-- > 0;)
-      if (std::all_of(rows_.begin() + 1, rows_.end(), [&](const auto& row) { return row[c] == "0.00"; }))
-        for (auto& row : rows_) row.erase(row.begin() + static_cast<std::ptrdiff_t>(c));
-  }
-
-  std::string text() const {
-    std::vector<std::size_t> widths(rows_.front().size(), 3);
-    for (const auto& row : rows_)
-      for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-    std::string out = line(rows_.front(), widths) + "|";
-    for (const std::size_t width : widths) out += std::string(width + 1, '-') + ":|";
-    out += "\n";
-    for (std::size_t r = 1; r < rows_.size(); ++r) out += line(rows_[r], widths);
-    return out;
-  }
-
- private:
-  static std::string line(const std::vector<std::string>& row, const std::vector<std::size_t>& widths) {
-    std::string out = "|";
-    for (std::size_t c = 0; c < row.size(); ++c)
-      out += " " + std::string(widths[c] - row[c].size(), ' ') + row[c] + " |";
-    return out + "\n";
-  }
-  std::vector<std::vector<std::string>> rows_;
-};
-
 struct Parameter {
   const char* key;
   const char* title;
   bool decode_only, prefill_only;
 };
 constexpr Parameter kParameters[] = {
-    {"weights", "weights", false, false},   {"threads", "threads", false, false},
-    {"schedule", "schedule", false, false}, {"head", "head", false, false},
-    {"batch", "batch", false, false},       {"prompt_tokens", "prompt", false, true},
-    {"depth", "depth", true, false},        {"decode_tokens", "steps", true, false}};
+    {"weights", "weights", false, false},     {"threads", "threads", false, false},
+    {"schedule", "schedule", false, false},   {"head", "head", false, false},
+    {"batch", "batch", false, false},         {"groups", "groups", true, false},
+    {"prompt_tokens", "prompt", false, true}, {"depth", "depth", true, false},
+    {"decode_tokens", "steps", true, false}};
 
 std::string value_text(const Record& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
@@ -204,7 +173,7 @@ class Report {
         cells.push_back(figure(rank["step_us"]));
         table.add(row(&record, true, cells));
       }
-    table.drop_empty_columns();
+    table.drop_columns_of("0.00");
     return table.text();
   }
 

@@ -196,10 +196,11 @@ BenchResult gather_result(ModelRun& run, const BenchPoint& point, const BenchSam
   result.step_p99_s = percentile(samples.step_s, 99);
   result.prefill_operations = prefill_operations(run.index(), point);
   result.token_digest = samples.token_digest;
-  result.ranks = gather_values<BenchRankFigures>(
-      world,
-      {machine, step_bytes(run.index(), run.part(), run.options(), point),
-       samples.prefill[median_place(result.prefill_s)], samples.decode[median_place(result.decode_s)]});
+  StepBytes bytes = step_bytes(run.index(), run.part(), run.options(), point);
+  bytes.weights *= point.groups;  // every group reads them
+  result.ranks =
+      gather_values<BenchRankFigures>(world, {machine, bytes, samples.prefill[median_place(result.prefill_s)],
+                                              samples.decode[median_place(result.decode_s)]});
   return result;
 }
 
@@ -217,6 +218,7 @@ nlohmann::ordered_json record_of(const ModelRun& run, const BenchResult& result,
           {"products", settings["kernels"]},
           {"chunk", run.options().chunk},
           {"batch", point.batch},
+          {"groups", point.groups},
           {"prompt_tokens", point.prompt},
           {"decode_tokens", point.decode},
           {"depth", point.depth},

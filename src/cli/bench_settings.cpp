@@ -44,6 +44,8 @@ void BenchSettings::visit(SettingsVisitor& v) {
   v.text("decode-tokens", decode_tokens, "Decode steps: a list (default: 128)");
   v.text("depth", depth, "Positions in the caches when decoding begins: a list (default: the prompt)");
   v.text("batch", batch, "Sequences at a time in a replica: a list (default: 1)");
+  v.text("groups", groups,
+         "A filled pipeline: the batch in so many groups that follow each other through the ranks, a list");
   v.text("threads", threads, "Threads a rank: a list (default: OMP_NUM_THREADS, else its share of cores)");
   v.text("schedule", schedule, "staggered, sequential or both, as a list (default: staggered)");
   v.text("weights", weights,
@@ -68,7 +70,10 @@ void BenchSettings::check() const {
     throw UsageError("--checkpoint, --random or --calibrate is required");
   if (run.checkpoint && random) throw UsageError("--checkpoint and --random do not go together");
   (void)setups();
-  (void)points();
+  for (const BenchPoint& point : points())
+    if (point.groups > point.batch)
+      throw UsageError("--groups: a batch of " + std::to_string(point.batch) + " cannot be dealt to " +
+                       std::to_string(point.groups) + " groups");
   run.check();
 }
 
@@ -88,10 +93,11 @@ std::vector<BenchPoint> BenchSettings::points() const {
   const auto depths = or_default<std::int64_t>(
       depth, [](const std::string& text) { return parse_integers("depth", text, kMostTokens); });
   for (const std::int64_t sequences : parse_integers("batch", batch.value(), kMostSequences))
-    for (const std::int64_t prompt : parse_integers("prompt-tokens", prompt_tokens.value(), kMostTokens))
-      for (const auto& begin : depths)
-        for (const std::int64_t steps : parse_integers("decode-tokens", decode_tokens.value(), kMostTokens))
-          all.push_back({prompt, steps, sequences, begin.value_or(prompt), repetitions});
+    for (const std::int64_t count : parse_integers("groups", groups.value(), kMostSequences))
+      for (const std::int64_t prompt : parse_integers("prompt-tokens", prompt_tokens.value(), kMostTokens))
+        for (const auto& begin : depths)
+          for (const std::int64_t steps : parse_integers("decode-tokens", decode_tokens.value(), kMostTokens))
+            all.push_back({prompt, steps, sequences, begin.value_or(prompt), repetitions, count});
   return all;
 }
 

@@ -22,8 +22,8 @@ struct BenchSetup {
 struct BenchSettings {
   RunSettings run;
   std::optional<std::string> random;
-  std::optional<std::string> prompt_tokens = "512", decode_tokens = "128", depth, batch = "1", threads,
-                             schedule = "staggered", weights;
+  std::optional<std::string> prompt_tokens = "512", decode_tokens = "128", depth, batch = "1", groups = "1",
+                             threads, schedule = "staggered", weights;
   std::int64_t repetitions = 5;
   std::int64_t seed = 0;
   std::string format = "md";

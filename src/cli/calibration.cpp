@@ -23,8 +23,9 @@ namespace {
 
 constexpr NumberFormat kFormats[] = {NumberFormat::f32, NumberFormat::bf16, NumberFormat::q8_0,
                                      NumberFormat::q4_0, NumberFormat::q4_1};
-constexpr double kReadTargets[] = {1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20};  // bytes of a step
-constexpr double kRowsTarget = 16 << 20;
+constexpr double kMebibyte = 1 << 20;
+constexpr double kLeastRead = kMebibyte, kMostRead = 256 * kMebibyte;  // bytes of a step, doubled from the least
+constexpr double kRowsTarget = 16 * kMebibyte, kPromptTarget = 64 * kMebibyte;
 constexpr std::int64_t kRowCounts[] = {2, 4, 8, 16, 32};
 constexpr std::int64_t kDepth = 32, kFarDepth = 1536, kPrompt = 256;
 constexpr double kSecondsAPoint = 0.06;
@@ -201,7 +202,7 @@ class Calibration {
     };
     FormatSpeed speed{format, {}, {}, 0};
     std::vector<Curve::Point> read, factor{{1, 1}};
-    for (const double target : kReadTargets) {
+    for (double target = kLeastRead; target <= kMostRead; target *= 2) {
       if (target > most_bytes_ && !read.empty()) break;
       const Shape shape = shape_of(target, format);
       const Parts parts = measure(shape, format);
@@ -215,7 +216,7 @@ class Calibration {
       factor.push_back(
           {static_cast<double>(rows), product_s(measure(shape, format, kDepth, rows), shape, rows) / one});
     const Parts prompt =
-        measure(shape_of(std::min(kReadTargets[3], most_bytes_), format), format, kPrompt, 1, kPrompt);
+        measure(shape_of(std::min(kPromptTarget, most_bytes_), format), format, kPrompt, 1, kPrompt);
     speed.read_s_per_byte = Curve(read);
     speed.row_factor = Curve(factor);
     speed.operations_per_s = prompt.operations / prompt.prompt_s;

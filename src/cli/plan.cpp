@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/host_info.hpp"
+#include "base/markdown_table.hpp"
 #include "base/number_list.hpp"
 #include "base/text_table.hpp"
 #include "checkpoint/made_tensors.hpp"
@@ -15,9 +16,11 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::int64_t kMostRanks = 1 << 20;
+
 struct PlanSettings {
-  std::optional<std::string> checkpoint, config, ranks, machine, weights;
-  std::optional<std::int64_t> sections, replicas;
+  std::optional<std::string> checkpoint, config, sections, ranks, machine, weights;
+  std::optional<std::int64_t> replicas;
   std::int64_t batch = 1, prompt_tokens = 512, chunk = 64;
   std::optional<std::int64_t> depth;
   std::string head = "auto", cache = "f32", decode = "exact", format = "md", log_level = "info";
@@ -28,9 +31,9 @@ struct PlanSettings {
     v.text("ranks", ranks, "Sizes of the world: a list (default: 1 and one section a rank)");
     v.text("machine", machine,
            "Machine files made by bench --calibrate: a list, tried one by one (default: a built-in machine)");
-    v.integer("sections", sections, 1, 1 << 20, "Deal the layers to so many sections of equal depth instead");
+    v.text("sections", sections, "Deal the layers to so many sections of equal depth instead: a list");
     v.text("weights", weights, "Number format of the weights (default: as stored, f32 with --config)");
-    v.integer("replicas", replicas, 1, 1 << 20, "Copies of the model (default: from the world's size)");
+    v.integer("replicas", replicas, 1, kMostRanks, "Copies of the model (default: from the world's size)");
     v.integer("batch", batch, 1, 65536, "Sequences at a time in a replica");
     v.integer("prompt-tokens", prompt_tokens, 1, kAnyInteger, "Tokens of a prompt");
     v.integer("depth", depth, 1, kAnyInteger, "Positions in the caches (default: the prompt)");
@@ -62,7 +65,9 @@ json record_of(const GridPlan& p) {
           {"sequential_s", p.sequential_s},
           {"waiting_s", p.waiting_s},
           {"prompt_s", p.prompt_s},
-          {"tokens_per_s", p.tokens_per_s}};
+          {"tokens_per_s", p.tokens_per_s},
+          {"filled_tokens_per_s", p.filled_tokens_per_s},
+          {"tensor_parallel_s", p.tensor_parallel_s}};
 }
 
 class PlanCommand final : public Command {
@@ -76,21 +81,26 @@ class PlanCommand final : public Command {
     if (settings_.checkpoint.has_value() == settings_.config.has_value())
       throw UsageError(settings_.checkpoint ? "--checkpoint and --config exclude each other"
                                             : "--checkpoint or --config is required");
-    if (settings_.ranks) (void)parse_integers("ranks", *settings_.ranks, 1 << 20);
+    if (settings_.ranks) (void)parse_integers("ranks", *settings_.ranks, kMostRanks);
+    if (settings_.sections) (void)parse_integers("sections", *settings_.sections, kMostRanks);
     if (settings_.machine) (void)split_list("machine", *settings_.machine);
     (void)wanted_format();
   }
 
   ExitCode run(const MpiSession*, const std::string&) override {
-    const CheckpointIndex index = read_model();
-    const PlanRequest request = request_for(index.config);
+    const CheckpointIndex stored = read_model();
+    const std::vector<Machine> all_machines = machines();
     std::vector<GridPlan> plans;
-    for (const Machine& machine : machines())
-      for (const std::int64_t ranks : rank_counts(index.config)) {
-        const Grid grid = make_grid(static_cast<int>(ranks), index.config.sections.count, replicas());
-        plans.push_back(plan_grid(index, grid, request, machine));
-      }
-    write_stdout(settings_.format == "json" ? to_json(plans) : to_markdown(index, plans));
+    for (const auto& sections : section_counts()) {
+      const CheckpointIndex index = sections ? recut(stored, *sections) : stored;
+      const PlanRequest request = request_for(index.config);
+      for (const Machine& machine : all_machines)
+        for (const std::int64_t ranks : rank_counts(index.config)) {
+          const Grid grid = make_grid(static_cast<int>(ranks), index.config.sections.count, replicas());
+          plans.push_back(plan_grid(index, grid, request, machine));
+        }
+    }
+    write_stdout(settings_.format == "json" ? to_json(plans) : to_markdown(plans));
     return ExitCode::success;
   }
 
@@ -107,30 +117,33 @@ class PlanCommand final : public Command {
     return settings_.replicas ? std::optional(static_cast<int>(*settings_.replicas)) : std::nullopt;
   }
 
-  /// Cut anew or in another format a model has no file: only its shapes count.
+  std::vector<std::optional<std::int64_t>> section_counts() const {
+    if (!settings_.sections) return {std::nullopt};
+    const auto counts = parse_integers("sections", *settings_.sections, kMostRanks);
+    return {counts.begin(), counts.end()};
+  }
+
+  /// In another number format a model has no file: only its shapes count.
   CheckpointIndex read_model() const {
     const auto format = wanted_format();
     if (settings_.checkpoint) {
       const CheckpointIndex stored = read_checkpoint_index(*settings_.checkpoint);
-      if (!settings_.sections) return format ? converted_index(stored, *format) : stored;
-      const NumberFormat as_stored = stored.datasets.at("sections/0/layers/0/feed_forward/up/weight").format;
-      return random_index(recut(stored.config.to_json()), format.value_or(as_stored), 0);
+      return format ? converted_index(stored, *format) : stored;
     }
     const std::string text = read_file(*settings_.config);
     try {
-      return random_index(settings_.sections ? recut(ModelConfig::from_json(text).to_json()) : text,
-                          format.value_or(NumberFormat::f32), 0);
+      return random_index(text, format.value_or(NumberFormat::f32), 0);
     } catch (const ConfigError& error) {
       throw ConfigError(*settings_.config + ": " + error.what());
     }
   }
 
-  std::string recut(const std::string& text) const {
-    json config = json::parse(text);
+  static CheckpointIndex recut(const CheckpointIndex& stored, std::int64_t count) {
+    const NumberFormat format = stored.datasets.at("sections/0/layers/0/feed_forward/up/weight").format;
+    json config = json::parse(stored.config.to_json());
     json& sections = config["sections"];
     std::int64_t layers = 0;
     for (const json& h : sections["layers_per_section"]) layers += h.get<std::int64_t>();
-    const std::int64_t count = *settings_.sections;
     if (layers % count != 0)
       throw UsageError("--sections: " + std::to_string(layers) + " layers cannot be dealt to " +
                        std::to_string(count) + " sections of equal depth");
@@ -139,7 +152,7 @@ class PlanCommand final : public Command {
     sections["count"] = count;
     sections["layers_per_section"] = layers / count;
     sections["links"] = link;
-    return config.dump();
+    return random_index(config.dump(), format, 0);
   }
 
   PlanRequest request_for(const ModelConfig& config) const {
@@ -178,7 +191,7 @@ class PlanCommand final : public Command {
   }
 
   std::vector<std::int64_t> rank_counts(const ModelConfig& config) const {
-    if (settings_.ranks) return parse_integers("ranks", *settings_.ranks, 1 << 20);
+    if (settings_.ranks) return parse_integers("ranks", *settings_.ranks, kMostRanks);
     if (config.sections.count == 1) return {1};
     return {1, config.sections.count};
   }
@@ -189,26 +202,26 @@ class PlanCommand final : public Command {
     return records.dump(2) + "\n";
   }
 
-  std::string to_markdown(const CheckpointIndex& index, const std::vector<GridPlan>& plans) const {
-    std::string text = std::to_string(index.config.sections.count) + " section(s), batch " +
-                       std::to_string(settings_.batch) + ", depth " +
-                       std::to_string(settings_.depth.value_or(settings_.prompt_tokens)) + ", prompts of " +
-                       std::to_string(settings_.prompt_tokens) + " tokens; predicted, not measured\n\n";
-    text +=
-        "| machine | threads | ranks | replicas | head | weights a rank | caches | memory | messages a step "
-        "| bytes | "
-        "staggered ms | sequential ms | waiting % | tokens/s | prompt ms |\n"
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+  std::string to_markdown(const std::vector<GridPlan>& plans) const {
+    MarkdownTable table({"machine", "threads", "sections", "ranks", "replicas", "head", "weights a rank",
+                         "caches", "memory", "messages", "bytes", "staggered ms", "sequential ms",
+                         "tensor-parallel ms", "waiting %", "tokens/s", "filled tokens/s", "prompt ms"});
     for (const GridPlan& p : plans)
-      text += "| " + p.machine + " | " + std::to_string(p.threads) + " | " + std::to_string(p.grid.world) +
-              " | " + std::to_string(p.grid.replicas) + " | " +
-              (p.head == HeadMode::last ? "last" : "sliced") + " | " + format_bytes(p.weight_bytes) + " | " +
-              format_bytes(p.cache_bytes) + " | " + format_bytes(p.memory_bytes) + " | " +
-              std::to_string(p.messages) + " | " + format_bytes(p.message_bytes) + " | " +
-              fixed(p.staggered_s * 1e3, 3) + " | " + fixed(p.sequential_s * 1e3, 3) + " | " +
-              fixed(100 * p.waiting_s / p.staggered_s, 1) + " | " + fixed(p.tokens_per_s, 1) + " | " +
-              fixed(p.prompt_s * 1e3, 2) + " |\n";
-    for (const std::string& line : advice(index.config, plans)) text += "\n* " + line;
+      table.add({p.machine, std::to_string(p.threads), std::to_string(p.grid.sections),
+                 std::to_string(p.grid.world), std::to_string(p.grid.replicas),
+                 p.head == HeadMode::last ? "last" : "sliced", format_bytes(p.weight_bytes),
+                 format_bytes(p.cache_bytes), format_bytes(p.memory_bytes), std::to_string(p.messages),
+                 format_bytes(p.message_bytes), fixed(p.staggered_s * 1e3, 3), fixed(p.sequential_s * 1e3, 3),
+                 p.tensor_parallel_s > 0 ? fixed(p.tensor_parallel_s * 1e3, 3) : "",
+                 fixed(100 * p.waiting_s / p.staggered_s, 1), fixed(p.tokens_per_s, 1),
+                 p.filled_tokens_per_s > 0 ? fixed(p.filled_tokens_per_s, 1) : "",
+                 fixed(p.prompt_s * 1e3, 2)});
+    table.drop_columns_of("");
+    std::string text = "Batch " + std::to_string(settings_.batch) + ", depth " +
+                       std::to_string(settings_.depth.value_or(settings_.prompt_tokens)) + ", prompts of " +
+                       std::to_string(settings_.prompt_tokens) +
+                       " tokens; bytes and messages of a step; predicted, not measured\n\n" + table.text();
+    for (const std::string& line : advice(plans)) text += "\n* " + line;
     return text + "\n";
   }
 

@@ -96,31 +96,62 @@ void Benchmark::prefill(std::int64_t begin, std::int64_t end) {
     }
 }
 
+/// Pass by pass, each a group's step. A rank goes on with the next groups while the ranks behind it finish
+/// this one's; it needs a group's token when that group's turn comes again.
 void Benchmark::decode(const BenchPoint& point) {
+  const auto ahead = [&](int ranks_behind) { return std::min<std::int64_t>(point.groups - 1, ranks_behind); };
+  const RankPart& part = engine_.part();
+  const std::int64_t mine = ahead(part.ranks - 1 - part.rank), first_ranks = ahead(part.ranks - 1);
+  std::int64_t passes = point.decode * point.groups, collected = 0;
   samples_.token_digest = kHashStart;
-  for (std::int64_t step = 0; step < point.decode && !samples_.stopped; ++step) {
-    const double begin = now_seconds();
+  double begin = now_seconds();
+  const auto collect_next = [&] {
+    const bool stopped = samples_.stopped;
+    collect(point, collected++);
+    // All see the stop in the same read-out; they follow to where the first rank is.
+    if (samples_.stopped && !stopped) passes = std::min(passes, collected + first_ranks);
+  };
+  for (std::int64_t pass = 0; pass < passes; ++pass) {
     if (should_stop_()) engine_.request_stop();
-    rows_.clear();
-    readouts_.clear();
-    for (std::size_t b = 0; b < prompts_.size(); ++b) {
-      rows_.push_back({static_cast<int>(b), point.depth + step});
-      readouts_.push_back({static_cast<std::int32_t>(b), {}, {}, -1, false});
-    }
-    engine_.run_sections({rows_, next_, readouts_, step_kind(options_.decode)});
-    take(engine_.read_out(), 0);
-    for (const std::int32_t token : next_)
-      samples_.token_digest = hash_step(samples_.token_digest, static_cast<std::uint32_t>(token));
-    samples_.step_s.push_back(static_cast<float>(now_seconds() - begin));
+    run_group(point, pass / point.groups, pass % point.groups);
+    if (engine_.pending_read_outs() > mine) collect_next();
+    if ((pass + 1) % point.groups != 0) continue;
+    const double now = now_seconds();
+    samples_.step_s.push_back(static_cast<float>(now - begin));
+    begin = now;
   }
+  while (engine_.pending_read_outs() > 0) collect_next();
 }
 
-void Benchmark::take(const ReadoutOutcome& outcome, std::size_t first) {
+void Benchmark::run_group(const BenchPoint& point, std::int64_t step, std::int64_t group) {
+  const std::int64_t first = point.first_of(group), end = point.first_of(group + 1);
+  rows_.clear();
+  readouts_.clear();
+  for (std::int64_t b = first; b < end; ++b) {
+    readouts_.push_back({static_cast<std::int32_t>(rows_.size()), {}, {}, -1, false});
+    rows_.push_back({static_cast<int>(b), point.depth + step});
+  }
+  const auto tokens =
+      std::span(next_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(end - first));
+  engine_.run_sections({rows_, tokens, readouts_, step_kind(options_.decode)});
+}
+
+/// Tokens in the order of the sequences, whatever the groups.
+void Benchmark::collect(const BenchPoint& point, std::int64_t pass) {
+  const auto first = static_cast<std::size_t>(point.first_of(pass % point.groups));
+  const std::size_t count = take(engine_.read_out(), first);
+  for (std::size_t b = first; b < first + count; ++b)
+    samples_.token_digest = hash_step(samples_.token_digest, static_cast<std::uint32_t>(next_[b]));
+}
+
+/// Returns how many sequences took a token.
+std::size_t Benchmark::take(const ReadoutOutcome& outcome, std::size_t first) {
   samples_.stopped |= outcome.stop_requested;
   for (std::size_t i = 0; i < outcome.results.size(); ++i) {
     if (!outcome.results[i].finite) throw NumericError("the model gave values that are not finite");
     next_[first + i] = outcome.results[i].token;
   }
+  return outcome.results.size();
 }
 
 /// The messages of the last pass are still under way at the end: they count, taking them in does not.

@@ -21,7 +21,11 @@ struct BenchPoint {
   std::int64_t batch = 1;   ///< sequences at a time in a replica
   std::int64_t depth = 1;   ///< positions in the caches when decoding begins
   std::int64_t repetitions = 1;
+  std::int64_t groups = 1;  ///< the batch is dealt to so many, which follow each other through the ranks
 
+  /// Sequences [first, end) of a group.
+  std::int64_t first_of(std::int64_t group) const { return group * batch / groups; }
+  std::int64_t largest_group() const { return (batch + groups - 1) / groups; }
   std::int64_t context() const { return std::max(prompt, depth + decode); }
 };
 
@@ -48,7 +52,8 @@ class Benchmark {
             const EngineOptions& options, std::uint64_t seed, std::function<bool()> should_stop);
 
   /// Collective over all replicas: a warm-up of both parts, then the repetitions of each, begun at the same
-  /// time on all ranks. The engine must hold point.batch slots of point.context() positions.
+  /// time on all ranks. The engine must hold point.batch slots of point.context() positions, and the
+  /// look-ahead of an evaluation where point.groups > 1.
   BenchSamples run(const BenchPoint& point, std::int64_t first_sequence);
 
  private:
@@ -56,7 +61,9 @@ class Benchmark {
   bool stop_agreed();
   void prefill(std::int64_t begin, std::int64_t end);
   void decode(const BenchPoint& point);
-  void take(const ReadoutOutcome& outcome, std::size_t first);
+  void run_group(const BenchPoint& point, std::int64_t step, std::int64_t group);
+  void collect(const BenchPoint& point, std::int64_t pass);
+  std::size_t take(const ReadoutOutcome& outcome, std::size_t first);
   template <typename Work>
   BenchSample time(const Work& work);
 

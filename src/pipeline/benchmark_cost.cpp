@@ -10,8 +10,14 @@
 namespace stagformer::internal {
 namespace {
 
-bool is_of_section(const std::string& name, int section) {
-  return name.starts_with("sections/" + std::to_string(section) + "/");
+/// Name and place of everything that a section holds: names are sorted, so that its datasets lie side by
+/// side.
+template <typename Visit>
+void for_datasets(const CheckpointIndex& index, int section, const Visit& visit) {
+  const std::string prefix = "sections/" + std::to_string(section) + "/";
+  for (auto at = index.datasets.lower_bound(prefix);
+       at != index.datasets.end() && at->first.starts_with(prefix); ++at)
+    visit(at->first, at->second);
 }
 
 /// With a window of one position there are no scores: queries and keys of cross-attention are never read.
@@ -58,9 +64,9 @@ StepBytes step_bytes(const CheckpointIndex& index, const RankPart& part, const E
   for (int s = part.first_section; s < part.first_section + part.sections; ++s) {
     if (!runs(config, options, s)) continue;
     if (s > 0 && !step_runs_beside(config, options, s)) read.clear();
-    for (const auto& [name, info] : index.datasets)
-      if (is_of_section(name, s) && is_read(config, name) && read.emplace(info.file, info.offset).second)
-        bytes.weights += info.bytes;
+    for_datasets(index, s, [&](const std::string& name, const DatasetInfo& info) {
+      if (is_read(config, name) && read.emplace(info.file, info.offset).second) bytes.weights += info.bytes;
+    });
     const double positions = positions_read(config, s, middle) * static_cast<double>(point.batch);
     bytes.caches += static_cast<std::int64_t>(positions) * 2 * config.num_key_value_heads * config.head_dim *
                     cache_number_bytes(options.cache_format);

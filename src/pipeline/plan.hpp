@@ -21,6 +21,7 @@ struct PlanRequest {
 /// Of the rank that has the most of it, where ranks differ.
 struct GridPlan {
   Grid grid;
+  bool chained = false;  ///< a link between two ranks is
   std::string machine;
   int threads = 1;
   HeadMode head = HeadMode::sliced;
@@ -32,12 +33,17 @@ struct GridPlan {
   double waiting_s = 0;                          ///< of a staggered step, mean of the ranks
   double prompt_s = 0;                           ///< until its first token
   double tokens_per_s = 0;                       ///< of all replicas, staggered
+  /// The ordinary pipeline filled: the batch dealt to as many groups as a replica has ranks, one at each
+  /// rank. 0 where the batch is smaller than that.
+  double filled_tokens_per_s = 0;
+  double tensor_parallel_s = 0;  ///< the same layers without cross-attention, every matrix cut over the ranks
 };
 
 GridPlan plan_grid(const CheckpointIndex& index, const Grid& grid, const PlanRequest& request,
                    const Machine& machine);
 
-/// What the plans say to a user, in sentences.
-std::vector<std::string> advice(const ModelConfig& config, const std::vector<GridPlan>& plans);
+/// What the plans say to a user, in sentences: the fastest, the smallest that is nearly as fast, the one that
+/// makes most of its cores.
+std::vector<std::string> advice(const std::vector<GridPlan>& plans);
 
 }  // namespace stagformer::internal

@@ -29,25 +29,29 @@ RankPart rank_part(const ModelConfig& config, const Grid& grid, int rank_in_repl
   return part;
 }
 
+std::vector<std::string> layer_matrices(const ModelConfig& config, int section, int layer) {
+  std::vector<std::string> names;
+  for (const char* matrix : {"q", "k", "v", "o"}) names.push_back(std::string("self_attention/") + matrix);
+  const bool scores = config.sections.cross_attention.window.value_or(0) != 1;
+  if (config.has_cross_attention(section, layer))
+    for (const char* matrix : {"q", "k", "v", "o"})
+      if (scores || *matrix == 'v' || *matrix == 'o')
+        names.push_back(std::string("cross_attention/") + matrix);
+  for (const char* matrix : {"gate", "up", "down"}) names.push_back(std::string("feed_forward/") + matrix);
+  return names;
+}
+
 std::vector<std::string> matrix_names(const CheckpointIndex& index, const RankPart& part) {
   std::vector<std::string> names;
   std::set<Place> seen;
-  const auto add = [&](const std::string& name) {
-    const auto found = index.datasets.find(name);
-    if (found != index.datasets.end() && seen.insert(place_of(found->second)).second) names.push_back(name);
-  };
-  const bool needs_scores = index.config.sections.cross_attention.window.value_or(0) != 1;
   for (int s = part.first_section; s < part.first_section + part.sections; ++s)
-    for (int l = 0; l < index.config.sections.layers_per_section[static_cast<std::size_t>(s)]; ++l) {
-      for (const char* matrix : {"q", "k", "v", "o"})
-        add(layer_prefix(s, l) + "self_attention/" + matrix + "/weight");
-      if (index.config.has_cross_attention(s, l))
-        for (const char* matrix : {"q", "k", "v", "o"})
-          if (needs_scores || *matrix == 'v' || *matrix == 'o')
-            add(layer_prefix(s, l) + "cross_attention/" + matrix + "/weight");
-      for (const char* matrix : {"gate", "up", "down"})
-        add(layer_prefix(s, l) + "feed_forward/" + matrix + "/weight");
-    }
+    for (int l = 0; l < index.config.sections.layers_per_section[static_cast<std::size_t>(s)]; ++l)
+      for (const std::string& matrix : layer_matrices(index.config, s, l)) {
+        std::string name = layer_prefix(s, l) + matrix + "/weight";
+        const auto found = index.datasets.find(name);
+        if (found != index.datasets.end() && seen.insert(place_of(found->second)).second)
+          names.push_back(std::move(name));
+      }
   return names;
 }
 

@@ -41,7 +41,10 @@ inline Place place_of(const DatasetInfo& info) {
   return {info.file, info.offset};
 }
 
-/// The matrices of the part's layers in the order in which a step reads them, each object once.
+/// The matrices of a layer in the order in which a step reads them, as "self_attention/q". With a window of
+/// one position there are no scores: queries and keys of cross-attention are never read.
+std::vector<std::string> layer_matrices(const ModelConfig& config, int section, int layer);
+/// The datasets of the part's matrices in that order, each object once.
 std::vector<std::string> matrix_names(const CheckpointIndex& index, const RankPart& part);
 
 struct RowRange {

@@ -1,23 +1,17 @@
 #include "pipeline/step_cost.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
-#include <set>
 #include <string>
 
 #include "kernels/cache_layout.hpp"
 #include "pipeline/benchmark_cost.hpp"
 #include "pipeline/pass.hpp"
+#include "pipeline/rank_part.hpp"
 #include "pipeline/section_groups.hpp"
 
 namespace stagformer::internal {
 namespace {
-
-constexpr std::array kMatrices = {"self_attention/q",  "self_attention/k",  "self_attention/v",
-                                  "self_attention/o",  "cross_attention/q", "cross_attention/k",
-                                  "cross_attention/v", "cross_attention/o", "feed_forward/gate",
-                                  "feed_forward/up",   "feed_forward/down"};
 
 bool is_cross(const std::string& matrix) {
   return matrix.starts_with("cross_attention/");
@@ -97,13 +91,9 @@ class RankCost {
 
   template <typename Visit>
   void for_matrices(int section, const Visit& visit) const {
-    const bool scores = config_.sections.cross_attention.window != 1;
     for (int l = 0; l < config_.sections.layers_per_section[static_cast<std::size_t>(section)]; ++l)
-      for (const std::string matrix : kMatrices) {
-        if (is_cross(matrix) && !config_.has_cross_attention(section, l)) continue;
-        if (!scores && (matrix == "cross_attention/q" || matrix == "cross_attention/k")) continue;
+      for (const std::string& matrix : layer_matrices(config_, section, l))
         visit(matrix, index_.datasets.at(layer_prefix(section, l) + matrix + "/weight"));
-      }
   }
 
   double read(const DatasetInfo& info, double share, double rows) const {

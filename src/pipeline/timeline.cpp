@@ -140,7 +140,8 @@ Timeline decode_timeline(const std::vector<RankWork>& work, const StepMessages& 
   }
   Timeline timeline;
   timeline.step_s = (replica.end() - before) / kSteady;
-  for (const double busy : replica.busy()) timeline.waits_s.push_back(timeline.step_s - busy / kSteady);
+  for (const double busy : replica.busy())
+    timeline.waits_s.push_back(std::max(0.0, timeline.step_s - busy / kSteady));
   return timeline;
 }
 

@@ -113,6 +113,21 @@ class Bench(TestCase):
                     self.assertEqual(mine["decode"]["token_digest"], theirs["decode"]["token_digest"], (model, ranks))
                     self.assertEqual(mine["ranks"], ranks)
 
+    def test_groups_of_a_filled_pipeline(self):
+        """Other passes, other ranks ahead of each other: the same tokens. Groups of unequal size, fewer and more than ranks."""
+        for model, worlds in {"sections4": (2, 4), "chained2": (2,), "sections3_linear": (3,)}.items():
+            flags = ["--schedule", "sequential", *bench(model, batch=5, depth="8,3")[1:]]
+            alone = [record["decode"]["token_digest"] for record in self.records("bench", *flags)]
+            for ranks in worlds:
+                for head in ("sliced", "last") if ranks == 4 else ("auto",):
+                    records = self.records("bench", *flags, "--groups", "1,2,3,5", "--head", head, ranks=ranks)
+                    self.assertEqual([record["groups"] for record in records], [1, 1, 2, 2, 3, 3, 5, 5])
+                    self.assertEqual([record["decode"]["token_digest"] for record in records], 4 * alone, (model, ranks, head))
+            whole, dealt = records[0]["decode"], records[-1]["decode"]
+            self.assertEqual(dealt["weight_bytes"], 5 * whole["weight_bytes"])
+        self.succeeds(run(*bench("chained2", batch=2), "--groups", "2", ranks=2))  # needs no schedule
+        self.fails(run(*bench(batch=2), "--groups", "2", ranks=2), USAGE, "--groups", "--schedule sequential")
+
     def test_bytes_are_those_that_are_stored(self):
         """The model's matrices are tied and f32, so one rank reads every parameter once a step."""
         text = self.succeeds(run("inspect", "--checkpoint", checkpoint("separate2"))).text
@@ -192,6 +207,7 @@ class Refusals(TestCase):
             "--decode-tokens": ["0", "8,0"],
             "--depth": ["0", "a"],
             "--batch": ["0", "70000"],
+            "--groups": ["0", "2", "x"],
             "--threads": ["0", "1,many"],
             "--schedule": ["fast", "", "staggered,"],
             "--weights": ["q5_0", "f32,", "F32"],

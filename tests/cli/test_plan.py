@@ -24,10 +24,17 @@ class Plans(TestCase):
         times = [self.plans("--config", SHAPE, "--sections", str(n), "--ranks", str(n))[0]["staggered_s"] for n in (1, 2, 6, 30)]
         self.assertEqual(times, sorted(times, reverse=True))
         self.assertEqual(len(self.plans("--config", SHAPE, "--sections", "30", "--ranks", "30,3000")), 2)
+        found = self.plans("--config", SHAPE, "--sections", "2,6", "--batch", "6")
+        self.assertEqual([(plan["sections"], plan["ranks"]) for plan in found], [(2, 1), (2, 2), (6, 1), (6, 6)])
+        for plan in found:
+            alone = plan["ranks"] == 1
+            self.assertEqual((plan["tensor_parallel_s"] == 0, plan["filled_tokens_per_s"] == 0), (alone, alone))
 
     def test_a_table(self):
         text = self.succeeds(run("plan", "--config", SHAPE, "--ranks", "1,2,4", "--weights", "q4_0", "--batch", "4")).text
         self.assertEqual(sum(line.startswith("| built in") for line in text.splitlines()), 3)
+        self.assertIn("tensor-parallel ms", text)
+        self.assertNotIn("tensor-parallel", self.succeeds(run("plan", "--config", SHAPE, "--ranks", "1")).text)
         self.assertIn("predicted, not measured", text)
         self.assertIn("Least time a token", text)
 
@@ -69,6 +76,14 @@ class Emulation(TestCase):
         self.assertGreaterEqual(sequential["decode"]["step_ms"], 200)
         self.assertLess(staggered["decode"]["step_ms"], 0.75 * sequential["decode"]["step_ms"])
         self.assertGreater(staggered["per_rank"][0]["step_messages"], 0)
+
+    def test_a_filled_pipeline_works_on_all_groups_at_once(self):
+        """A layer of four rows takes four times as long: one pass of 200 ms on each of four ranks in turn, or four passes of
+        50 ms that follow each other."""
+        turns, filled = self.bench("--schedule", "sequential", "--batch", "4", "--groups", "1,4", ranks=4)
+        self.assertGreaterEqual(turns["decode"]["step_ms"], 800)
+        self.assertGreaterEqual(filled["decode"]["step_ms"], 200)
+        self.assertLess(filled["decode"]["step_ms"], 0.6 * turns["decode"]["step_ms"])
 
     def test_tables_say_so(self):
         self.assertIn("EMULATED", self.succeeds(self.bench_table()).text)

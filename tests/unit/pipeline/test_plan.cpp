@@ -7,6 +7,7 @@
 #include "checkpoint/made_tensors.hpp"
 #include "pipeline/benchmark_cost.hpp"
 #include "pipeline/step_cost.hpp"
+#include "pipeline/tensor_parallel.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -121,6 +122,71 @@ TEST(Plan, SlowLinksMakeTheWholeHeadTheChoice) {
   EXPECT_EQ(plan_grid(index, make_grid(4, 4), request, machine).head, HeadMode::last);
   machine.link = LinkModel({{0, 0, 0}});
   EXPECT_EQ(plan_grid(index, make_grid(4, 4), request, machine).head, HeadMode::sliced);
+}
+
+/// Messages take 1 s whatever their size, or 1 s a byte; nothing else takes any time.
+Machine messages_only(bool by_size) {
+  Machine machine = bytes_only();
+  for (FormatSpeed& speed : machine.formats) speed.read_s_per_byte = Curve({{1, 1e-30}});
+  machine.link = by_size ? LinkModel({{0, 0, 0}, {1 << 20, 1 << 20, 0}}) : LinkModel({{0, 1, 0}});
+  return machine;
+}
+
+TEST(TensorParallel, AddsUpByDoublingOrByHalves) {
+  EXPECT_EQ(all_reduce_seconds(1024, 1, messages_only(false).link), 0);
+  EXPECT_EQ(all_reduce_seconds(1024, 8, messages_only(false).link), 3);
+  EXPECT_EQ(all_reduce_seconds(1024, 5, messages_only(false).link), 3);
+  EXPECT_EQ(all_reduce_seconds(1024, 8, messages_only(true).link), 2 * (512 + 256 + 128));
+}
+
+TEST(TensorParallel, WaitsTwiceALayerAndCutsEveryMatrix) {
+  const CheckpointIndex index = model();
+  const EngineOptions options = options_with();
+  // 12 layers with 2 sums of 2 rounds each, and the candidates' 2 rounds
+  EXPECT_NEAR(tensor_parallel_seconds(index, 4, options, kPoint, messages_only(false)), 12 * 2 * 2 + 2, 1e-9);
+  const double matrices = 12 * (4 * 64 * 64 + 3 * 64 * 128) + 512 * 64;  // no cross-attention
+  EXPECT_NEAR(tensor_parallel_seconds(index, 4, options, kPoint, bytes_only()), 4 * matrices / 4, 1e-6);
+}
+
+TEST(Plan, AFilledPipelineReadsItsWeightsForEveryGroup) {
+  const CheckpointIndex index = model();
+  PlanRequest request{options_with(), kPoint};
+  request.point.batch = 3;
+  EXPECT_EQ(plan_grid(index, make_grid(4, 4), request, bytes_only()).filled_tokens_per_s, 0);
+  request.point.batch = 8;
+  const GridPlan plan = plan_grid(index, make_grid(4, 4), request, bytes_only());
+  EXPECT_NEAR(plan.tokens_per_s / plan.filled_tokens_per_s, 4, 1e-9);  // batches cost what one row does
+}
+
+TEST(Plan, AdviceNamesTheFastestAndTheSmallestThatIsNearlyAsFast) {
+  GridPlan small, large;
+  small.machine = large.machine = "m";
+  small.grid = make_grid(2, 4);
+  large.grid = make_grid(4, 4);
+  small.staggered_s = 0.0021;
+  large.staggered_s = 0.002;
+  large.waiting_s = 0.0007;
+  small.tokens_per_s = 1 / small.staggered_s;
+  large.tokens_per_s = 1 / large.staggered_s;
+  const auto said = [&] {
+    std::string all;
+    for (const std::string& line : advice({small, large})) all += line + "\n";
+    return all;
+  };
+  EXPECT_NE(
+      said().find("Least time a token: 4 section(s) on 4 rank(s) of 1 thread(s), machine 'm', 2.000 ms."),
+      std::string::npos)
+      << said();
+  EXPECT_NE(said().find("Nearly as fast with fewer cores: 4 section(s) on 2 rank(s)"), std::string::npos);
+  EXPECT_NE(said().find("replicas of 4 section(s) on 2 rank(s)"), std::string::npos);
+  EXPECT_NE(said().find("wait for 35 % of a step"), std::string::npos);
+  EXPECT_EQ(said().find("Chained"), std::string::npos);
+  small.staggered_s = 0.0025;
+  large.waiting_s = 0.0005;
+  large.chained = true;
+  EXPECT_EQ(said().find("Nearly"), std::string::npos);
+  EXPECT_EQ(said().find("wait for"), std::string::npos);
+  EXPECT_NE(said().find("Chained"), std::string::npos);
 }
 
 TEST(Machine, IsReadAsItWasWritten) {
