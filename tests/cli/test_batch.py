@@ -93,11 +93,11 @@ class Batch(TestCase):
         whole = self.generate().records
         path = self.folder / "run.json"
         for ranks, *args in ((2, "--replicas", "2"), (4,), (3, "--replicas", "3")):
-            result = self.generate("--batch", "2", "--delay-section", "0:2", "--json", path, *args, ranks=ranks)
+            result = self.generate("--batch", "2", "--delay-section", "0:8", "--json", path, *args, ranks=ranks)
             self.assertEqual(result.records, whole)
             record = json.loads(path.read_text())["result"]
             self.assertEqual((record["results"], record["result_tokens"]), (24, 12 * 42))
-            self.assertLess(record["generated_tokens"], 12 * 42 * 0.7)  # replica 0
+            self.assertLess(record["generated_tokens"], 12 * 42 * 0.8)  # replica 0
 
 
 class Progress(TestCase):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from support import INPUT, INTERRUPTED, SECONDS, USAGE, Job, TestCase, by_id, checkpoint, launch, main, run
+from support import COMMUNICATION, INPUT, INTERRUPTED, SECONDS, USAGE, Job, TestCase, by_id, checkpoint, launch, main, run
 
 COUNT = 12
 
@@ -115,6 +115,15 @@ class Interrupted(TestCase):
             count = self.output.read_bytes().count(b"\n")
             self.assertLess(count, len(self.whole))
         self.finish(ranks=2)
+
+    def test_a_replica_that_hangs_is_named(self):
+        """By rank 0, which is itself at work, or by those that wait for it with nothing left to do."""
+        for victim, words in ((1, "sign of life of replica 1 from rank 1"), (0, "from rank 0")):
+            job = self.start(3, "--replicas", "3", "--stall-timeout", "2", "--delay-section", "1:100")
+            os.kill(job.rank(victim), signal.SIGSTOP)
+            self.fails(job.wait(SECONDS + 5), COMMUNICATION, "waited 2", words, limit=SECONDS + 60)
+            self.finish(ranks=2)
+            self.output.unlink()
 
     def test_a_time_limit(self):
         """Not a part of what the run is: any other limit goes on."""

@@ -23,7 +23,8 @@ using nlohmann::json;
 struct Setting {
   int replicas = 2, ranks = 1, slots = 2;  ///< ranks of a replica
   LocalOptions messages = {};
-  double step_s = 0;                                     ///< a step of replica 0 takes so much longer
+  double step_s = 0;  ///< a step of the slow replica takes so much longer
+  int slow = 0;
   std::function<bool(int rank, int step)> stop = {};     ///< is asked in every step and while waiting
   std::function<void(int rank, int step)> at_step = {};  ///< before it
 };
@@ -91,7 +92,7 @@ class Rank {
   }
 
   bool step(ReplicaReports& reports, bool stop) {
-    if (world_.rank() < setting_.ranks && setting_.step_s > 0)
+    if (world_.rank() / setting_.ranks == setting_.slow && setting_.step_s > 0)
       std::this_thread::sleep_for(std::chrono::duration<double>(setting_.step_s));
     for (auto& [index, left] : running_)
       if (--left == 0 && reports.leads()) {
@@ -178,14 +179,14 @@ TEST(PromptShare, EveryPromptIsRunOnceByAllRanksOfOneReplica) {
 TEST(PromptShare, AReplicaWithALongPromptKeepsNobodyWaiting) {
   std::vector<int> lengths(41, 5);
   lengths[0] = 4000;  // the first of replica 0
-  const Setting setting{.replicas = 2, .ranks = 2, .slots = 1};
+  const Setting setting{.replicas = 2, .ranks = 2, .slots = 1, .step_s = 0.0005};
   const Outcome outcome = share(setting, lengths);
   EXPECT_EQ(outcome.taken[0], std::vector<std::int64_t>{0});
   EXPECT_EQ(outcome.taken[2].size(), 40U);
 }
 
 TEST(PromptShare, ASlowReplicaTakesFewer) {
-  const Setting setting{.replicas = 3, .slots = 2, .step_s = 0.004};
+  const Setting setting{.replicas = 3, .slots = 2, .step_s = 0.01};
   const Outcome outcome = share(setting, std::vector<int>(120, 4));
   EXPECT_LT(outcome.taken[0].size(), 40U);
   EXPECT_GT(outcome.taken[0].size(), 0U);
@@ -194,8 +195,8 @@ TEST(PromptShare, ASlowReplicaTakesFewer) {
 // A plain step, all slots taken, has no message inside the replica; where slots are free there are few.
 TEST(PromptShare, NothingIsExchangedInPlainSteps) {
   const Setting setting{.replicas = 2, .ranks = 2, .slots = 2};
-  const Outcome outcome = share(setting, std::vector<int>(12, 200));
-  for (const int calls : outcome.calls) EXPECT_LT(calls, 200);  // of about 600 steps
+  const Outcome outcome = share(setting, std::vector<int>(13, 2000));
+  for (const int calls : outcome.calls) EXPECT_LT(calls, 1000);  // of about 8000 steps
 }
 
 TEST(PromptShare, AnybodysSignalStopsAllReplicasWhereverTheyAre) {
@@ -223,10 +224,12 @@ TEST(PromptShare, ASignalToARankThatWaitsStopsTheOthers) {
 }
 
 TEST(PromptShare, WaitingLongerThanTheTimeoutIsNoStall) {
-  Setting setting{.replicas = 2, .ranks = 2, .slots = 1, .step_s = 0.01};
-  setting.messages.stall_timeout_s = 1;
-  const Outcome outcome = share(setting, {250, 2});
-  for (const int finished : outcome.finished) EXPECT_EQ(finished, 1);
+  for (const int slow : {0, 1}) {
+    Setting setting{.replicas = 2, .ranks = 2, .slots = 1, .step_s = 0.01, .slow = slow};
+    setting.messages.stall_timeout_s = 1;
+    const Outcome outcome = share(setting, slow == 0 ? std::vector{250, 2} : std::vector{2, 250});
+    for (const int finished : outcome.finished) EXPECT_EQ(finished, 1);
+  }
 }
 
 /// The message of the error that ends the job when a rank sleeps at its fifth step.
