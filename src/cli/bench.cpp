@@ -134,9 +134,11 @@ class BenchCommand final : public Command {
     point.batch = point.largest_group();
     const auto rank = static_cast<std::size_t>(run.part().rank);
     const EngineOptions& options = run.options();
-    run.engine().emulate({decode_work(run.index(), run.grid(), options, point, *machine_)[rank],
-                          chunk_work(run.index(), run.grid(), options, point, *machine_)[rank],
-                          std::min(options.chunk, point.prompt)});
+    EmulatedWork work{decode_work(run.index(), run.grid(), options, point, *machine_)[rank],
+                      chunk_work(run.index(), run.grid(), options, point, *machine_)[rank],
+                      std::min(options.chunk, point.prompt)};
+    work.step.choice_s = work.chunk.choice_s = 0;
+    run.engine().emulate(work);
   }
 
   /// What a rank reads in a step decides from which cache or memory it streams, as far as there is room for

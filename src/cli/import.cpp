@@ -4,8 +4,8 @@
 #include <spdlog/spdlog.h>
 
 #include "base/host_info.hpp"
-#include "base/phase_clock.hpp"
 #include "cli/command.hpp"
+#include "cli/written_checkpoint.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -20,42 +20,30 @@ class ImportCommand final : public Command {
 
   void visit(SettingsVisitor& v) override {
     v.text("input", input_, "The GGUF file, or the folder with config.json and *.safetensors", true);
-    v.text("output", output_, "The checkpoint to write", true);
     v.integer("sections", sections_, 1, 1 << 16,
               "Chained sections that the layers are cut into (default: 1)");
     v.text("layers-per-section", layers_per_section_, "Layers of each section, such as 10,20");
-    v.choice("to", to_, {"same", "f32", "bf16", "q8_0", "q4_0", "q4_1"}, "Number format of the matrices");
     v.flag("no-tokenizer", no_tokenizer_, "Import the weights alone");
-    v.flag("split", split_, "Write each section to a file of its own beside the root file");
-    v.integer("alignment", alignment_, 1, 1 << 30, "Alignment of the datasets in bytes");
-    v.choice("log-level", log_level_, {"debug", "info", "warning", "error", "off"},
-             "What is logged to stderr");
+    written_.visit(v);
   }
 
   ExitCode run(const MpiSession*, const std::string&) override {
     ImportOptions options;
     options.input = *input_;
-    options.output = *output_;
+    options.output = *written_.output;
     options.sections = sections_;
     options.layers_per_section = layers_per_section_;
-    if (to_ != "same") options.to = number_format_from(to_);
+    options.to = written_.format();
     options.with_tokenizer = !no_tokenizer_;
-    options.split = split_;
-    options.alignment = alignment_;
-    options.progress = [next = now_seconds() + 2](std::int64_t done, std::int64_t total) mutable {
-      if (now_seconds() < next) return;
-      next = now_seconds() + 2;
-      spdlog::info("{} of {}", format_bytes(done), format_bytes(total));
-    };
+    options.split = written_.split;
+    options.alignment = written_.alignment;
+    options.progress = log_bytes_done();
     report(import_model(options));
     return ExitCode::success;
   }
 
  private:
   static void report(const ImportReport& done) {
-    for (const std::string& warning : done.warnings) spdlog::warn("{}", warning);
-    for (const std::string& name : done.kept)
-      spdlog::warn("{} keeps its number format: its rows are no multiple of 32 values", name);
     if (done.widened > 0)
       spdlog::info(
           "{} matrices of float16 became f32, which holds their values exactly (--to bf16 halves the file)",
@@ -64,18 +52,17 @@ class ImportCommand final : public Command {
     for (const int each : done.layers_per_section)
       layers += (layers.empty() ? "" : " + ") + std::to_string(each);
     spdlog::info("{}: {} layers; tokenizer: {}", done.description, layers, done.tokenizer);
-    spdlog::info("{} datasets ({} converted), {} to {}", done.datasets, done.converted,
-                 format_bytes(done.input_bytes), format_bytes(done.output_bytes));
-    for (const std::string& file : done.files) spdlog::info("wrote {}", file);
+    log_written(done.warnings, done.kept,
+                std::to_string(done.datasets) + " datasets (" + std::to_string(done.converted) +
+                    " converted), " + format_bytes(done.input_bytes) + " to " +
+                    format_bytes(done.output_bytes),
+                done.files);
   }
 
-  std::optional<std::string> input_, output_, layers_per_section_;
+  std::optional<std::string> input_, layers_per_section_;
   std::optional<std::int64_t> sections_;
-  std::string to_ = "same";
   bool no_tokenizer_ = false;
-  bool split_ = false;
-  std::int64_t alignment_ = 4096;
-  std::string log_level_ = "info";
+  WrittenCheckpoint written_;
 };
 
 }  // namespace

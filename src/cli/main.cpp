@@ -17,6 +17,7 @@
 #include "cli/log.hpp"
 #include "cli/settings_sources.hpp"
 #include "cli/signals.hpp"
+#include "comm/host_name.hpp"
 #include "comm/launcher.hpp"
 #include "comm/mpi_session.hpp"
 #include "pipeline/agreement.hpp"
@@ -55,7 +56,7 @@ class Program {
     // for a failure.
     return static_cast<int>(guarded([&] {
       std::optional<MpiSession> session;
-      if (model || many) session.emplace(argc, argv);
+      if (model || many) session.emplace(argc, argv, parsed.stall_timeout);
       // Where the launcher's ranks do not know each other each of them is rank 0 of its own world.
       if (session) speaks_ = session->rank() == 0 && (session->size() > 1 || !many || launcher->rank == 0);
       return run_parsed(parsed, session ? &*session : nullptr);
@@ -153,7 +154,8 @@ class Program {
       failure = present_failure();
     }
     await_turn(session.rank());
-    print_error("rank " + std::to_string(session.rank()) + ": " + failure.message);
+    print_error("rank " + std::to_string(session.rank()) + " on host " + this_host_name() + ": " +
+                failure.message);
     MpiSession::abort(static_cast<int>(failure.code));
   }
 

@@ -190,6 +190,7 @@ void ModelRun::load(EngineOptions options, bool scoring) {
   facts_.cache_bytes = plan_.caches;
   all_facts_ = gather_facts();
   log_ranks();
+  if (settings_.trace) trace_clock_.measure(*world_);
   world_->barrier();
   engine_->clock().reset();
 }
@@ -278,15 +279,33 @@ void ModelRun::log_ranks() {
   log_lines(rank_lines(all_facts_));
 }
 
+/// Collective.
+void ModelRun::write_trace() {
+  trace_clock_.measure(*world_);
+  const std::vector<RankTrace> ranks = gather_trace(*world_, engine_->trace(), trace_clock_);
+  agree(*world_, [&] {
+    if (!is_root()) return;
+    write_file_atomically(*settings_.trace, trace_json(ranks, grid_));
+    std::uint64_t dropped = 0;
+    for (const RankTrace& rank : ranks) dropped = std::max(dropped, rank.dropped);
+    if (dropped > 0)
+      spdlog::warn("{}: a rank keeps {} spans, {} later records were left out", *settings_.trace, kTraceSpans,
+                   dropped);
+  });
+}
+
 void ModelRun::report(double seconds, const nlohmann::json& result) {
   const RankTimes mine = rank_times(*engine_, *replica_, seconds);
   const std::vector<RankTimes> all = gather_values(*world_, mine);
-  if (is_root()) log_lines(time_lines(all, all_facts_));
-  std::string trace;
-  if (settings_.trace) trace = gather_trace(*world_, engine_->trace(), clock_offset(*world_));
+  std::vector<std::string> notes;
+  if (is_root()) {
+    log_lines(time_lines(all, all_facts_));
+    notes = run_notes(run_use(all, all_facts_, config(), options_));
+    for (const std::string& note : notes) spdlog::info("note: {}", note);
+  }
+  if (settings_.trace) write_trace();
   agree(*world_, [&] {
     if (!is_root()) return;
-    if (settings_.trace) write_file_atomically(*settings_.trace, trace);
     if (!settings_.json) return;
     nlohmann::json record = provenance(*world_, command_, instruction_set_);
     record["settings"] = settings_record(all_settings_);
@@ -301,6 +320,7 @@ void ModelRun::report(double seconds, const nlohmann::json& result) {
       rank["times"] = times_record(all[r]);
       record["ranks"].push_back(rank);
     }
+    record["notes"] = notes;
     record["result"] = result;
     write_file_atomically(*settings_.json,
                           record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");

@@ -19,6 +19,7 @@
 #include "pipeline/engine.hpp"
 #include "pipeline/grid.hpp"
 #include "pipeline/rank_model.hpp"
+#include "pipeline/trace_file.hpp"
 #include "text/tokenizer.hpp"
 
 namespace stagformer::internal {
@@ -92,6 +93,7 @@ class ModelRun {
   void check_memory();
   void log_header();
   void log_ranks();
+  void write_trace();
   std::vector<RankFacts> gather_facts();
   RankModel::Progress load_progress() const;
 
@@ -115,6 +117,7 @@ class ModelRun {
   int lookahead_ = 0;
   double open_s_ = 0;
   std::vector<RankFacts> all_facts_;
+  TraceClock trace_clock_;
 };
 
 }  // namespace stagformer::internal

@@ -23,6 +23,7 @@ struct PlanSettings {
   std::optional<std::int64_t> replicas;
   std::int64_t batch = 1, prompt_tokens = 512, chunk = 64;
   std::optional<std::int64_t> depth;
+  bool simulate = false;
   std::string head = "auto", cache = "f32", decode = "exact", format = "md", log_level = "info";
 
   void visit(SettingsVisitor& v) {
@@ -42,11 +43,19 @@ struct PlanSettings {
              "The head cut over all ranks, or whole on the last one");
     v.choice("cache", cache, {"f32", "bf16"}, "Number format of cached keys and values");
     v.choice("decode", decode, {"exact", "recurrent"}, "All passes, or the last pass alone after the prompt");
+    v.flag("simulate", simulate,
+           "Run the engine's own steps too, in virtual time, with a thread a rank: what the prediction must "
+           "give");
     v.choice("format", format, {"md", "json"}, "Of the result on stdout");
     v.choice("log-level", log_level, {"debug", "info", "warning", "error", "off"},
              "What is logged to stderr");
   }
 };
+
+/// Empty where there is nothing to say.
+std::string milliseconds(double seconds) {
+  return seconds > 0 ? fixed(seconds * 1e3, 3) : "";
+}
 
 json record_of(const GridPlan& p) {
   return {{"ranks", p.grid.world},
@@ -63,6 +72,8 @@ json record_of(const GridPlan& p) {
           {"message_bytes", p.message_bytes},
           {"staggered_s", p.staggered_s},
           {"sequential_s", p.sequential_s},
+          {"simulated_s", p.simulated_s},
+          {"simulated_sequential_s", p.simulated_sequential_s},
           {"waiting_s", p.waiting_s},
           {"prompt_s", p.prompt_s},
           {"tokens_per_s", p.tokens_per_s},
@@ -164,6 +175,7 @@ class PlanCommand final : public Command {
     request.options.decode = settings_.decode == "recurrent" ? DecodeMode::recurrent : DecodeMode::exact;
     if (settings_.decode == "recurrent" && !config.recurrent_refusal().empty())
       throw ConfigError(config.recurrent_refusal());
+    request.simulate = settings_.simulate;
     request.options.slots = static_cast<int>(settings_.batch);
     request.options.chunk = settings_.chunk;
     request.point = {settings_.prompt_tokens, 1, settings_.batch,
@@ -203,17 +215,30 @@ class PlanCommand final : public Command {
   }
 
   std::string to_markdown(const std::vector<GridPlan>& plans) const {
-    MarkdownTable table({"machine", "threads", "sections", "ranks", "replicas", "head", "weights a rank",
-                         "caches", "memory", "messages", "bytes", "staggered ms", "sequential ms",
-                         "tensor-parallel ms", "waiting %", "tokens/s", "filled tokens/s", "prompt ms"});
+    MarkdownTable table({"machine",   "threads",       "sections",        "ranks",
+                         "replicas",  "head",          "weights a rank",  "caches",
+                         "memory",    "messages",      "bytes",           "staggered ms",
+                         "simulated", "sequential ms", "simulated",       "tensor-parallel ms",
+                         "waiting %", "tokens/s",      "filled tokens/s", "prompt ms"});
     for (const GridPlan& p : plans)
-      table.add({p.machine, std::to_string(p.threads), std::to_string(p.grid.sections),
-                 std::to_string(p.grid.world), std::to_string(p.grid.replicas),
-                 p.head == HeadMode::last ? "last" : "sliced", format_bytes(p.weight_bytes),
-                 format_bytes(p.cache_bytes), format_bytes(p.memory_bytes), std::to_string(p.messages),
-                 format_bytes(p.message_bytes), fixed(p.staggered_s * 1e3, 3), fixed(p.sequential_s * 1e3, 3),
-                 p.tensor_parallel_s > 0 ? fixed(p.tensor_parallel_s * 1e3, 3) : "",
-                 fixed(100 * p.waiting_s / p.staggered_s, 1), fixed(p.tokens_per_s, 1),
+      table.add({p.machine,
+                 std::to_string(p.threads),
+                 std::to_string(p.grid.sections),
+                 std::to_string(p.grid.world),
+                 std::to_string(p.grid.replicas),
+                 p.head == HeadMode::last ? "last" : "sliced",
+                 format_bytes(p.weight_bytes),
+                 format_bytes(p.cache_bytes),
+                 format_bytes(p.memory_bytes),
+                 std::to_string(p.messages),
+                 format_bytes(p.message_bytes),
+                 fixed(p.staggered_s * 1e3, 3),
+                 milliseconds(p.simulated_s),
+                 fixed(p.sequential_s * 1e3, 3),
+                 milliseconds(p.simulated_sequential_s),
+                 milliseconds(p.tensor_parallel_s),
+                 fixed(100 * p.waiting_s / p.staggered_s, 1),
+                 fixed(p.tokens_per_s, 1),
                  p.filled_tokens_per_s > 0 ? fixed(p.filled_tokens_per_s, 1) : "",
                  fixed(p.prompt_s * 1e3, 2)});
     table.drop_columns_of("");

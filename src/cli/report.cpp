@@ -98,6 +98,26 @@ std::vector<std::string> rank_lines(const std::vector<RankFacts>& ranks) {
   return table.lines();
 }
 
+RunUse run_use(const std::vector<RankTimes>& times, const std::vector<RankFacts>& ranks,
+               const ModelConfig& config, const EngineOptions& options) {
+  RunUse run;
+  for (std::size_t r = 0; r < times.size(); ++r) {
+    const RankFacts& f = ranks[r];
+    // What sleeps instead of computing needs no core.
+    run.ranks.push_back({f.host, f.replica, f.first_section, f.sections, f.threads,
+                         f.oversubscribed && !options.emulated, f.weight_bytes, times[r].phases});
+    run.passes = std::max(run.passes, times[r].passes);
+  }
+  run.head = options.head;
+  run.schedule = options.schedule;
+  run.chained = std::ranges::find(config.sections.links, Link::chained) != config.sections.links.end();
+  run.can_draft = options.draft == 0 && options.decode == DecodeMode::exact && config.draft_refusal().empty();
+  run.draft = options.draft;
+  run.sequences = options.slots;
+  run.state_bytes = options.step_rows() * config.hidden_size * static_cast<std::int64_t>(sizeof(float));
+  return run;
+}
+
 std::vector<std::string> time_lines(const std::vector<RankTimes>& times,
                                     const std::vector<RankFacts>& ranks) {
   TextTable table({"rank", "sections", "total s", "self-att %", "cross-att %", "feed-fwd %", "head %",

@@ -10,6 +10,7 @@
 #include "comm/transport.hpp"
 #include "pipeline/engine.hpp"
 #include "pipeline/grid.hpp"
+#include "pipeline/run_notes.hpp"
 
 namespace stagformer::internal {
 
@@ -29,6 +30,9 @@ std::vector<std::string> header_lines(const Transport& world, const std::string&
                                       const std::string& instruction_set, const std::string& kernels);
 std::vector<std::string> model_lines(const CheckpointIndex& index, const Grid& grid);
 std::vector<std::string> rank_lines(const std::vector<RankFacts>& ranks);
+/// For run_notes().
+RunUse run_use(const std::vector<RankTimes>& times, const std::vector<RankFacts>& ranks,
+               const ModelConfig& config, const EngineOptions& options);
 std::vector<std::string> time_lines(const std::vector<RankTimes>& times, const std::vector<RankFacts>& ranks);
 
 nlohmann::json provenance(const Transport& world, const std::string& command,

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/check.hpp"
+#include "comm/stall.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -95,8 +96,7 @@ void ReceiveChannel::release() {
 
 void check_message_bytes(const Transport& transport, std::size_t expected, std::size_t found, int from) {
   if (expected == found || transport.is_dry_run()) return;
-  throw CommError("host " + transport.host_name() + ", rank " + std::to_string(transport.rank()) + ": rank " +
-                  std::to_string(from) + " sent " + std::to_string(found) + " bytes where " +
+  throw CommError(place_text(transport, from) + " sent " + std::to_string(found) + " bytes where " +
                   std::to_string(expected) + " were expected: the ranks disagree");
 }
 

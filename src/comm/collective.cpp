@@ -19,12 +19,13 @@ TreeBroadcast::TreeBroadcast(Transport& transport, int root, std::size_t capacit
   int step = 1;
   while (step < size) step *= 2;
   if (number != 0) step = lowest_bit;
+  for (int k = step / 2; k > 0; k /= 2)
+    if (number + k < size) children_.push_back(rank_of(number + k));
   for (Slot& slot : slots_) {
     slot.buffer = AlignedBuffer<std::byte>(capacity);
     if (parent_ >= 0) slot.receive = transport.make_receive(slot.buffer.span(), parent_, tag);
-    for (int k = step / 2; k > 0; k /= 2)
-      if (number + k < size)
-        slot.forwards.push_back(transport.make_send(slot.buffer.span(), rank_of(number + k), tag));
+    for (const int child : children_)
+      slot.forwards.push_back(transport.make_send(slot.buffer.span(), child, tag));
     repost(slot);
   }
 }
@@ -76,6 +77,7 @@ bool TreeBroadcast::test() {
       slot.is_posted = false;
       check_message_bytes(transport_, bytes_, transport_.received_bytes(slot.receive), parent_);
     }
+    had_data_s_ = transport_.now();
     for (const auto forward : slot.forwards) transport_.start_send(forward, bytes_);
     is_running_ = false;
   }

@@ -35,6 +35,10 @@ class TreeBroadcast {
   bool test();
   /// The data in place, valid until the next start().
   std::span<const std::byte> wait(const WaitSubject& subject);
+  /// When this rank had the data of the last call and was about to forward it (Transport::now).
+  double had_data_s() const { return had_data_s_; }
+  int parent() const { return parent_; }  ///< -1 on the root
+  const std::vector<int>& children() const { return children_; }
   /// Everything forwarded has left: to be waited for before the object is destroyed while the others go on.
   bool idle();
 
@@ -42,7 +46,7 @@ class TreeBroadcast {
   struct Slot {
     AlignedBuffer<std::byte> buffer;
     Transport::Request receive = -1;           // none on the root
-    std::vector<Transport::Request> forwards;  // to the children, the largest subtree first
+    std::vector<Transport::Request> forwards;  // to children_
     bool is_posted = false;                    // the receive is started and not yet complete
   };
   bool has_left(Slot& slot);
@@ -51,7 +55,9 @@ class TreeBroadcast {
   Transport& transport_;
   int root_;
   int parent_ = -1;
+  std::vector<int> children_;  // the largest subtree first
   std::size_t bytes_ = 0;
+  double had_data_s_ = 0;
   std::array<Slot, 2> slots_;
   std::size_t current_ = 1;  // slot of the latest call
   bool is_running_ = false;

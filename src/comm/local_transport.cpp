@@ -126,6 +126,7 @@ class LocalTransport final : public Transport {
   LocalMailbox& of(int peer) { return group_->mailboxes[static_cast<std::size_t>(peer)]; }
   LocalMailbox::Clock::time_point arrival_of_a_message_sent_now();
   std::shared_ptr<Round> exchange(const Bytes& part, const char* what);
+  std::shared_ptr<LocalGroup> child_group(int colour, int members);
 
   std::shared_ptr<LocalGroup> group_;
   int rank_;
@@ -255,16 +256,23 @@ std::unique_ptr<Transport> LocalTransport::split(int colour) {
     if (r < rank_) ++new_rank;
     ++members;
   }
+  auto transport = std::make_unique<LocalTransport>(child_group(colour, members), new_rank);
+  transport->set_stall_timeout(stall_timeout_s());
+  transport->set_yield(yields());
+  if (knows_hosts()) transport->learn_hosts();
+  return transport;
+}
+
+/// The group of this split's colour, made by the first of its members that asks.
+std::shared_ptr<LocalGroup> LocalTransport::child_group(int colour, int members) {
   const std::pair key(splits_++, colour);
   const std::lock_guard lock(group_->mutex);
   auto [child, is_new] = group_->children.try_emplace(key);
   if (is_new)
     child->second = {std::make_shared<LocalGroup>(members, group_->options, group_->poison), members};
-  auto transport = std::make_unique<LocalTransport>(child->second.group, new_rank);
-  transport->set_stall_timeout(stall_timeout_s());
-  transport->set_yield(yields());
+  std::shared_ptr<LocalGroup> group = child->second.group;
   if (--child->second.untaken == 0) group_->children.erase(child);
-  return transport;
+  return group;
 }
 
 }  // namespace

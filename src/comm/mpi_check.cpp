@@ -6,7 +6,6 @@
 #include <array>
 #include <limits>
 
-#include "comm/host_name.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -19,8 +18,7 @@ void mpi_check(int code, const char* call) {
   if (MPI_Error_string(code, text.data(), &length) != MPI_SUCCESS) length = 0;
   std::string words(text.data(), static_cast<std::size_t>(length));
   std::ranges::replace(words, '\n', ' ');
-  throw CommError("host " + this_host_name() + ": " + call + ": " +
-                  (words.empty() ? "error " + std::to_string(code) : words));
+  throw CommError(std::string(call) + ": " + (words.empty() ? "error " + std::to_string(code) : words));
 }
 
 int mpi_count(std::size_t bytes, const char* what) {

@@ -7,6 +7,7 @@
 #include <exception>
 #include <map>
 
+#include "comm/call_guard.hpp"
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_transport.hpp"
 #include "stagformer/error.hpp"
@@ -22,6 +23,13 @@ void prefer_eager_messages() {
   setenv("OMPI_MCA_btl_sm_eager_limit", "65536", 0);     // its name since 5
 }
 
+// MPI's start and end have work of their own, which a busy host takes seconds for.
+constexpr double kOwnWork_s = 10;
+
+double with_own_work(double stall_timeout_s) {
+  return stall_timeout_s > 0 ? stall_timeout_s + kOwnWork_s : 0;
+}
+
 bool is_initialized() {
   int initialized = 0;
   mpi_check(MPI_Initialized(&initialized), "MPI_Initialized");
@@ -30,10 +38,13 @@ bool is_initialized() {
 
 }  // namespace
 
-MpiSession::MpiSession(int& argc, char**& argv) : owns_(!is_initialized()) {
+MpiSession::MpiSession(int& argc, char**& argv, double stall_timeout_s)
+    : owns_(!is_initialized()), stall_timeout_s_(stall_timeout_s) {
   int level = MPI_THREAD_SINGLE;
   if (owns_) {
     prefer_eager_messages();
+    const std::optional<LauncherInfo> launcher = detect_launcher();
+    const CallGuard guard("MPI_Init", launcher ? launcher->rank : 0, with_own_work(stall_timeout_s_));
     mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
   } else {
     mpi_check(MPI_Query_thread(&level), "MPI_Query_thread");
@@ -48,6 +59,7 @@ MpiSession::MpiSession(int& argc, char**& argv) : owns_(!is_initialized()) {
 }
 
 void MpiSession::find_neighbours() {
+  const CallGuard guard("MPI_Comm_split_type", rank_, stall_timeout_s_);
   MPI_Comm host = MPI_COMM_NULL;
   mpi_check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host),
             "MPI_Comm_split_type");
@@ -59,7 +71,9 @@ void MpiSession::find_neighbours() {
 }
 
 MpiSession::~MpiSession() {
-  if (owns_ && std::uncaught_exceptions() == 0) MPI_Finalize();
+  if (!owns_ || std::uncaught_exceptions() > 0) return;
+  const CallGuard guard("MPI_Finalize", rank_, with_own_work(stall_timeout_s_));
+  MPI_Finalize();
 }
 
 void MpiSession::abort(int code) {
@@ -75,7 +89,9 @@ std::string MpiSession::library() const {
 }
 
 std::unique_ptr<Transport> MpiSession::world() const {
-  return std::make_unique<MpiTransport>(MPI_COMM_WORLD);
+  auto world = std::make_unique<MpiTransport>(MPI_COMM_WORLD, stall_timeout_s_);
+  world->learn_hosts();
+  return world;
 }
 
 std::vector<HostEntry> host_table(Transport& transport, int leader) {

@@ -14,8 +14,10 @@ namespace stagformer::internal {
 /// running before. One at a time; transports of world() must be gone before.
 class MpiSession {
  public:
-  /// CommError where the library offers less than MPI_THREAD_FUNNELED.
-  MpiSession(int& argc, char**& argv);
+  /// CommError where the library offers less than MPI_THREAD_FUNNELED. `stall_timeout_s`: how long MPI's
+  /// start and end, and what world()'s transports do with MPI's blocking calls, may take (CallGuard); <= 0:
+  /// any time.
+  MpiSession(int& argc, char**& argv, double stall_timeout_s = 0);
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
@@ -34,13 +36,14 @@ class MpiSession {
   std::string library() const;
   /// See launcher.hpp.
   void check_world() const { internal::check_world(size_, library()); }
-  /// A transport among all ranks; collective.
+  /// A transport among all ranks, with the session's stall timeout, that knows their hosts; collective.
   std::unique_ptr<Transport> world() const;
 
  private:
   void find_neighbours();
 
   bool owns_ = false;
+  double stall_timeout_s_ = 0;
   int rank_ = 0, size_ = 1;
   int local_rank_ = 0, local_size_ = 1;
   int host_leader_ = 0;

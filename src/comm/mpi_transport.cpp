@@ -9,8 +9,11 @@
 #include <numeric>
 
 #include "base/check.hpp"
+#include "comm/call_guard.hpp"
 #include "comm/host_name.hpp"
 #include "comm/mpi_check.hpp"
+#include "comm/stall.hpp"
+#include "stagformer/error.hpp"
 
 namespace stagformer::internal {
 namespace {
@@ -45,8 +48,14 @@ void with_lasting(Buffers& buffers, Wait&& wait) {
 
 }  // namespace
 
-MpiTransport::MpiTransport(MPI_Comm comm)
-    : loop_(duplicate(comm)), extra_(duplicate(comm)), posts_(std::make_unique<MpiPosts>(extra_)) {
+MpiTransport::MpiTransport(MPI_Comm comm, double stall_timeout_s) {
+  int rank_outside = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_outside);
+  const CallGuard guard("MPI_Comm_dup", rank_outside, stall_timeout_s);
+  loop_ = duplicate(comm);
+  extra_ = duplicate(comm);
+  posts_ = std::make_unique<MpiPosts>(extra_);
+  set_stall_timeout(stall_timeout_s);
   mpi_check(MPI_Comm_rank(loop_, &rank_), "MPI_Comm_rank");
   mpi_check(MPI_Comm_size(loop_, &size_), "MPI_Comm_size");
   host_name_ = this_host_name();
@@ -56,6 +65,7 @@ MpiTransport::~MpiTransport() {
   posts_->abandon();
   // While an exception unwinds the job is about to be aborted: no call that might need the other ranks.
   if (!mpi_is_running() || std::uncaught_exceptions() > 0) return;
+  const CallGuard guard("MPI_Comm_free", rank_in_job(rank_), stall_timeout_s());
   MPI_Comm_free(&extra_);
   MPI_Comm_free(&loop_);
 }
@@ -186,7 +196,8 @@ bool MpiTransport::is_complete(MPI_Request& request) {
 // first.
 void MpiTransport::finish(MPI_Request& request, const WaitSubject& subject) {
   const double timeout_s = rank_ == 0 ? stall_timeout_s() : kOthersPatience * stall_timeout_s();
-  Transport::wait_until([&] { return is_complete(request); }, subject, timeout_s);
+  if (is_done_within(timeout_s, [&] { return is_complete(request); })) return;
+  throw CommError(stall_text(*this, subject, timeout_s));
 }
 
 // Before a collective every rank reports to rank 0, which can then say who does not come; a collective alone
@@ -208,7 +219,7 @@ void MpiTransport::barrier() {
   check_in("a barrier");
   MPI_Request request = MPI_REQUEST_NULL;
   mpi_check(MPI_Ibarrier(loop_, &request), "MPI_Ibarrier");
-  finish(request, {.what = "a barrier"});
+  finish(request, {.what = "a barrier", .peer = the_other()});
 }
 
 void MpiTransport::broadcast_pieces(Bytes& bytes, int root) {
@@ -265,7 +276,7 @@ std::vector<Bytes> MpiTransport::all_gather(const Bytes& mine) {
   buffers.mine = mine;
   buffers.my_size = {mine.size()};
   buffers.sizes.resize(ranks);
-  const WaitSubject subject{.what = "an all-gather"};
+  const WaitSubject subject{.what = "an all-gather", .peer = the_other()};
   with_lasting(buffers, [&] {
     MPI_Request request = MPI_REQUEST_NULL;
     mpi_check(MPI_Iallgather(buffers.my_size.data(), 1, MPI_UINT64_T, buffers.sizes.data(), 1, MPI_UINT64_T,
@@ -308,14 +319,15 @@ void MpiTransport::flush_posts() {
 
 std::unique_ptr<Transport> MpiTransport::split(int colour) {
   STAG_CHECK(colour >= 0, colour);
-  barrier();  // under the watchdog, which MPI_Comm_split is not
+  barrier();  // says who is missing, which the guard cannot
+  const CallGuard guard("MPI_Comm_split", rank_in_job(rank_), stall_timeout_s());
   MPI_Comm part = MPI_COMM_NULL;
   mpi_check(MPI_Comm_split(loop_, colour, rank_, &part), "MPI_Comm_split");
-  auto transport = std::make_unique<MpiTransport>(part);
+  auto transport = std::make_unique<MpiTransport>(part, stall_timeout_s());
   mpi_check(MPI_Comm_free(&part), "MPI_Comm_free");
-  transport->set_stall_timeout(stall_timeout_s());
   transport->set_yield(yields());
   transport->set_largest_piece(largest_piece_);
+  if (knows_hosts()) transport->learn_hosts();
   return transport;
 }
 

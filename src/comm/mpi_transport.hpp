@@ -20,7 +20,7 @@ class MpiTransport final : public Transport {
   static constexpr int kLastTag = 32766;
 
   /// Works on duplicates of `comm` (collective); `comm` itself stays the caller's.
-  explicit MpiTransport(MPI_Comm comm);
+  explicit MpiTransport(MPI_Comm comm, double stall_timeout_s = 0);
   ~MpiTransport() override;
 
   int rank() const override { return rank_; }
@@ -67,6 +67,8 @@ class MpiTransport final : public Transport {
   bool is_complete(MPI_Request& request);
   void finish(MPI_Request& request, const WaitSubject& subject);
   void check_in(const char* what);
+  /// Whom a collective waits for where only one rank can be missing; -1 else.
+  int the_other() const { return size_ == 2 ? 1 - rank_ : -1; }
   void broadcast_pieces(Bytes& bytes, int root);
 
   MPI_Comm loop_ = MPI_COMM_NULL;   // requests and collectives

@@ -3,8 +3,10 @@
 #include <sched.h>
 
 #include <chrono>
-#include <sstream>
 
+#include "base/phase_clock.hpp"
+#include "base/sleep.hpp"
+#include "comm/stall.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -25,37 +27,53 @@ void pause_core() {
 #endif
 }
 
-std::string stall_message(const Transport& transport, const WaitSubject& subject, double timeout_s) {
-  std::ostringstream out;
-  out << "host " << transport.host_name() << ": waited " << timeout_s << " s for " << subject.what;
-  if (subject.peer >= 0) out << " from rank " << transport.rank_in_job(subject.peer);
-  if (subject.step >= 0) out << " at step " << subject.step;
-  out << " (--stall-timeout)";
-  return out.str();
+}  // namespace
+
+double Transport::now() const {
+  return now_seconds();
 }
 
-}  // namespace
+void Transport::sleep(double seconds) {
+  sleep_precisely(seconds);
+}
+
+void Transport::pause(unsigned spins) {
+  if (yield_ || spins % kSpinsPerYield == 0)
+    sched_yield();
+  else
+    pause_core();
+}
 
 void Transport::wait(Request request, const WaitSubject& subject) {
   wait_until([this, request] { return test(request); }, subject);
 }
 
 void Transport::wait_until(Condition done, const WaitSubject& subject) {
-  wait_until(done, subject, stall_timeout_s_);
+  if (is_done_within(stall_timeout_s_, done)) return;
+  throw CommError(stall_text(*this, subject, stall_timeout_s_) +
+                  silent_ranks_text(*this, subject, stall_timeout_s_));
 }
 
-void Transport::wait_until(Condition done, const WaitSubject& subject, double timeout_s) {
-  if (done()) return;
+bool Transport::is_done_within(double timeout_s, Condition done) {
+  if (done()) return true;
   const auto begin = Clock::now();
   const auto timeout = std::chrono::duration<double>(timeout_s);
   for (unsigned spins = 1; !done(); ++spins) {
-    if (yield_ || spins % kSpinsPerYield == 0)
-      sched_yield();
-    else
-      pause_core();
-    if (timeout_s > 0 && spins % kSpinsPerClock == 0 && Clock::now() - begin > timeout)
-      throw CommError(stall_message(*this, subject, timeout_s));
+    pause(spins);
+    if (timeout_s > 0 && spins % kSpinsPerClock == 0 && Clock::now() - begin > timeout) return false;
   }
+  return true;
+}
+
+void Transport::learn_hosts() {
+  std::vector<std::string> hosts;
+  for (const Bytes& name : all_gather(to_bytes(host_name()))) hosts.push_back(to_text(name));
+  hosts_ = std::move(hosts);
+}
+
+const std::string& Transport::host_of(int rank) const {
+  static const std::string unknown;
+  return hosts_.empty() ? unknown : hosts_.at(static_cast<std::size_t>(rank));
 }
 
 }  // namespace stagformer::internal

@@ -28,9 +28,10 @@ inline std::string to_text(const Bytes& bytes) {
 
 /// What a rank waits for, so that a stall can be named.
 struct WaitSubject {
-  const char* what = "";   ///< "memory of section 1", "candidates", ...
+  const char* what = "";   ///< "the memory" (of a section), "candidates", ...
   int peer = -1;           ///< rank waited for, -1 = several
   std::int64_t step = -1;  ///< decode step or pass number
+  int section = -1;        ///< where it belongs to one
 };
 
 /// A condition to wait for, called where it stands: refers to any callable, so that a wait never allocates.
@@ -68,6 +69,12 @@ class Transport {
   virtual int rank_in_job(int rank) const { return rank; }
   /// Nothing is really sent: what is received, sizes included, is made up.
   virtual bool is_dry_run() const { return false; }
+
+  /// Collective: every rank learns on which host the others run, for messages. Transports split from this one
+  /// afterwards know it too.
+  void learn_hosts();
+  /// Empty where it was not learned.
+  const std::string& host_of(int rank) const;
 
   // The loop: persistent requests over buffers that outlive them. Nothing here allocates once a request has
   // its size.
@@ -111,7 +118,12 @@ class Transport {
   void set_yield(bool yield) { yield_ = yield; }
   bool yields() const { return yield_; }
 
-  /// Tests until done. Throws CommError naming host, subject, peer and step once the stall timeout has
+  /// The rank's clock, seconds, and the time that emulated work takes: real, unless the transport simulates
+  /// both.
+  virtual double now() const;
+  virtual void sleep(double seconds);
+
+  /// Tests until done. Throws CommError naming subject, peer, its host and step once the stall timeout has
   /// passed.
   void wait(Request request, const WaitSubject& subject);
   /// As wait(), on any condition; `done` must call test() or poll() itself so that messages move.
@@ -123,14 +135,18 @@ class Transport {
 
  protected:
   Transport() = default;
-  /// wait_until() with a timeout of its own.
-  void wait_until(Condition done, const WaitSubject& subject, double timeout_s);
+  /// Between two tests of a condition that does not hold yet, the `spins`-th time.
+  virtual void pause(unsigned spins);
+  /// As wait_until(); false where so many seconds were not enough (<= 0: never).
+  bool is_done_within(double timeout_s, Condition done);
+  bool knows_hosts() const { return !hosts_.empty(); }
   void count_send(std::size_t bytes) {
     ++messages_sent_;
     bytes_sent_ += bytes;
   }
 
  private:
+  std::vector<std::string> hosts_;  // by rank
   double stall_timeout_s_ = 0;
   bool yield_ = false;
   std::uint64_t messages_sent_ = 0;

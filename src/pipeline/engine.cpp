@@ -52,7 +52,7 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
       config_(model.config()),
       options_(options),
       team_(team),
-      trace_(trace_spans),
+      trace_(trace_spans, &replica),
       rope_(config_, options.context),
       row_capacity_(options.pass_rows()),
       sections_(make_sections(model, options, row_capacity_)),
@@ -62,7 +62,7 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
       u_(static_cast<std::size_t>(stacked_rows_ * config_.hidden_size)),
       expected_(4),
       pending_(static_cast<std::size_t>(lookahead + 1)),
-      read_out_(replica, grid, model, team, clock_, options.head, options.readout_rows()) {
+      read_out_(replica, grid, model, team, clock_, trace_, options.head, options.readout_rows()) {
   const std::size_t message = static_cast<std::size_t>(row_capacity_ * config_.hidden_size) * sizeof(float);
   const RankPart& part = model.part();
   if (part.first_section > 0 && link_carries(config_, options, part.first_section))
@@ -130,55 +130,61 @@ void Engine::absorb_expected(std::size_t keep) {
   for (; expected_count_ > keep;
        --expected_count_, expected_first_ = (expected_first_ + 1) % expected_.size()) {
     const ExpectedMemory& expected = expected_[expected_first_];
-    const double begin = now_seconds();
-    const Phase before = clock_.enter(chained ? Phase::wait_input : Phase::wait_memory);
-    const std::span<const std::byte> message =
-        receive_->wait({chained ? "the input of its first section" : "the memory of its first section",
-                        transport_.rank() - 1, expected.pass});
-    clock_.enter(before);
-    record(chained ? TraceSpan::Kind::wait_input : TraceSpan::Kind::wait_memory, first.index(), expected.pass,
-           expected.rows.size(), begin);
-    STAG_CHECK(message.size() == expected.rows.size() * static_cast<std::size_t>(d) * sizeof(float),
-               message.size(), expected.rows.size());
-    const auto* y = reinterpret_cast<const float*>(message.data());
+    const float* y = wait_for_states(expected, chained);
+    const std::size_t rows = expected.rows.size();
     if (chained) {
-      std::memcpy(u_.data(), message.data(), message.size());
+      std::copy_n(y, rows * static_cast<std::size_t>(d), u_.data());
     } else if (first.has_memory()) {
-      const double projection = now_seconds();
+      const TraceScope span(trace_, TraceSpan::Kind::absorb, expected.pass, rows, first.index());
       if (options_.emulated)
-        sleep_precisely(rows_are_independent(expected.rows) ? emulated_.step.absorb_s : 0);
+        transport_.sleep(rows_are_independent(expected.rows) ? emulated_.step.absorb_s : 0);
       else
-        team_.run(work_of(expected.rows.size()), [&](Worker& worker) {
+        team_.run(work_of(rows), [&](Worker& worker) {
           absorb_memory(context_of(worker), batch_of(0, 1, expected.rows), y, d, 0);
         });
-      record(TraceSpan::Kind::absorb, first.index(), expected.pass, expected.rows.size(), projection);
     }
     receive_->release();
   }
 }
 
+/// The oldest upstream message, [rows, d], in its slot.
+const float* Engine::wait_for_states(const ExpectedMemory& expected, bool chained) {
+  const int section = sections_.front().index();
+  const int sender = transport_.rank() - 1;
+  const TraceScope span(trace_, chained ? TraceSpan::Kind::wait_input : TraceSpan::Kind::wait_memory,
+                        expected.pass, expected.rows.size(), section);
+  const PhaseScope phase(clock_, chained ? Phase::wait_input : Phase::wait_memory);
+  const std::span<const std::byte> message =
+      receive_->wait({chained ? "the input" : "the memory", sender, expected.pass, section});
+  trace_.has(TraceMessage::Kind::states, sender, expected.pass);
+  STAG_CHECK(
+      message.size() == expected.rows.size() * static_cast<std::size_t>(config_.hidden_size) * sizeof(float),
+      message.size(), expected.rows.size());
+  return reinterpret_cast<const float*>(message.data());
+}
+
 void Engine::emulate(const EmulatedWork& work) {
   STAG_CHECK(options_.emulated);
   emulated_ = work;
-  read_out_.emulate(work.step.head_s);
+  read_out_.emulate(work.step.head_s, work.step.choice_s);
 }
 
 /// In pieces, as messages are looked after between layers.
 void Engine::sleep_through(const Pass& pass, PendingReadOut* pending) {
   constexpr double kPiece = 200e-6;
   const PhaseScope phase(clock_, Phase::feed_forward);
-  const double begin = now_seconds();
+  const double begin = trace_.now();
   const double chunks = static_cast<double>(pass.rows.size()) / static_cast<double>(emulated_.chunk_rows);
   const double seconds =
       rows_are_independent(pass.rows) ? emulated_.step.layers_s : emulated_.chunk.layers_s * chunks;
-  for (double slept = 0; slept < seconds; slept += kPiece) {
-    const double left = begin + std::min(slept + kPiece, seconds) - now_seconds();
-    sleep_precisely(left);
+  const double end = transport_.now() + seconds;
+  for (double left = seconds; left > 0; left = end - transport_.now()) {
+    transport_.sleep(std::min(left, kPiece));
     between_layers();
   }
   latest_outputs_ = u_.span().first(pass.rows.size() * static_cast<std::size_t>(config_.hidden_size));
   for (const Section& section : sections_) {
-    record(TraceSpan::Kind::section, section.index(), pass_number_, pass.rows.size(), begin);
+    record_section(section.index(), pass.rows.size(), begin);
     if (pending) contribute(section.index(), latest_outputs_.data(), *pending);
   }
 }
@@ -214,7 +220,7 @@ void Engine::forward(Worker& worker, const Pass& pass, PendingReadOut* pending) 
 
 void Engine::run_group(const ForwardContext& context, const SectionGroup& group, const Pass& pass,
                        PendingReadOut* pending) {
-  const double begin = now_seconds();
+  const double begin = trace_.now();
   if (context.worker.leads()) begin_group(group, pass);
   context.worker.meet();
   run_layers(context, batch_of(group.first, group.count, pass.rows), u_.data(), config_.hidden_size,
@@ -243,7 +249,7 @@ void Engine::begin_group(const SectionGroup& group, const Pass& pass) {
 void Engine::end_group(const SectionGroup& group, const Pass& pass, PendingReadOut* pending, double begin) {
   for (std::size_t i = group.first; i < group.first + group.count; ++i) {
     const std::span<const float> u = latest_outputs_ = rows_of(group, i, pass);
-    record(TraceSpan::Kind::section, sections_[i].index(), pass_number_, pass.rows.size(), begin);
+    record_section(sections_[i].index(), pass.rows.size(), begin);
     if (!kept_.empty()) std::ranges::copy(u, kept_[i].data());
     if (pending) contribute(sections_[i].index(), u.data(), *pending);
   }
@@ -298,14 +304,14 @@ void Engine::contribute(int section, const float* u, PendingReadOut& pending) {
 
 void Engine::send_downstream(std::size_t rows) {
   const std::size_t bytes = latest_outputs_.size_bytes();
-  const double begin = now_seconds();
+  const TraceScope span(trace_, TraceSpan::Kind::send, pass_number_, rows, sections_.back().index());
   std::span<std::byte> slot;
   {
     const PhaseScope phase(clock_, Phase::wait_send);
-    slot = send_->acquire();
+    slot = send_->acquire({"an earlier message to leave", send_->peer(), pass_number_});
   }
-  record(TraceSpan::Kind::send, sections_.back().index(), pass_number_, rows, begin);
   std::memcpy(slot.data(), latest_outputs_.data(), bytes);
+  trace_.sends(TraceMessage::Kind::states, send_->peer(), pass_number_);
   send_->post(bytes);
   sending_ = true;
 }
@@ -341,15 +347,12 @@ std::span<const ReadoutResult> Engine::read_out_alone() {
 
 ReadoutOutcome Engine::read_out() {
   const PendingReadOut& pending = oldest_pending();
-  const double begin = now_seconds();
+  const TraceScope span(trace_, TraceSpan::Kind::read_out, pending.pass, pending.readouts.size());
   // What has arrived meanwhile is projected while the candidates travel.
-  const ReadoutOutcome outcome =
-      read_out_.run(pending.readouts, pending.outputs.data(), pending.pass, [this] {
-        if (upstream_is_remote() && expected_count_ > 0 && receive_->ready())
-          absorb_expected(expected_count_ - 1);
-      });
-  record(TraceSpan::Kind::read_out, -1, pending.pass, pending.readouts.size(), begin);
-  return outcome;
+  return read_out_.run(pending.readouts, pending.outputs.data(), pending.pass, [this] {
+    if (upstream_is_remote() && expected_count_ > 0 && receive_->ready())
+      absorb_expected(expected_count_ - 1);
+  });
 }
 
 void Engine::drain() {
@@ -360,9 +363,10 @@ std::span<const float> Engine::kept_outputs(int section) const {
   return kept_.at(static_cast<std::size_t>(section - model_.part().first_section)).span();
 }
 
-void Engine::record(TraceSpan::Kind kind, int section, std::int64_t pass, std::size_t rows, double begin) {
-  if (trace_.on())
-    trace_.record({kind, section, pass, static_cast<std::int32_t>(rows), begin, now_seconds()});
+void Engine::record_section(int section, std::size_t rows, double begin) {
+  if (!trace_.on()) return;
+  trace_.record(TraceSpan{TraceSpan::Kind::section, section, pass_number_, static_cast<std::int32_t>(rows),
+                          begin, trace_.now()});
 }
 
 }  // namespace stagformer::internal

@@ -91,6 +91,7 @@ class Engine : private LayerHook {
   bool needs_current_upstream(const Pass& pass) const;
   void expect_memory(std::span<const Row> rows);
   void absorb_expected(std::size_t keep);
+  const float* wait_for_states(const ExpectedMemory& expected, bool chained);
   void forward(Worker& worker, const Pass& pass, PendingReadOut* pending);
   void run_group(const ForwardContext& context, const SectionGroup& group, const Pass& pass,
                  PendingReadOut* pending);
@@ -113,7 +114,7 @@ class Engine : private LayerHook {
   void send_downstream(std::size_t rows);
   PendingReadOut& new_pending(const Pass& pass);
   PendingReadOut& oldest_pending();
-  void record(TraceSpan::Kind kind, int section, std::int64_t pass, std::size_t rows, double begin);
+  void record_section(int section, std::size_t rows, double begin);
 
   Transport& transport_;
   const Grid grid_;

@@ -9,6 +9,7 @@
 #include "base/text_table.hpp"
 #include "pipeline/benchmark_cost.hpp"
 #include "pipeline/rank_model.hpp"
+#include "pipeline/simulation.hpp"
 #include "pipeline/step_cost.hpp"
 #include "pipeline/tensor_parallel.hpp"
 
@@ -105,7 +106,11 @@ GridPlan plan_grid(const CheckpointIndex& index, const Grid& grid, const PlanReq
   plan.staggered_s = staggered.step_s;
   plan.waiting_s = std::accumulate(staggered.waits_s.begin(), staggered.waits_s.end(), 0.0) /
                    static_cast<double>(staggered.waits_s.size());
+  if (request.simulate)
+    plan.simulated_s = simulated_step_seconds(index, grid, options, request.point, machine);
   options.schedule = Schedule::sequential;
+  if (request.simulate)
+    plan.simulated_sequential_s = simulated_step_seconds(index, grid, options, request.point, machine);
   plan.sequential_s = decode_seconds(index, grid, options, request.point, machine);
   plan.filled_tokens_per_s = filled_rate(index, grid, options, request.point, machine);
   options.schedule = Schedule::staggered;

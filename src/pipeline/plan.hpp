@@ -16,6 +16,7 @@ namespace stagformer::internal {
 struct PlanRequest {
   EngineOptions options;  ///< head may be automatic; both schedules are planned
   BenchPoint point;
+  bool simulate = false;  ///< decode steps by simulation too
 };
 
 /// Of the rank that has the most of it, where ranks differ.
@@ -30,9 +31,11 @@ struct GridPlan {
   std::int64_t memory_bytes = 0;                 ///< in all, buffers included
   std::int64_t messages = 0, message_bytes = 0;  ///< sent in a step
   double staggered_s = 0, sequential_s = 0;      ///< a decode step
-  double waiting_s = 0;                          ///< of a staggered step, mean of the ranks
-  double prompt_s = 0;                           ///< until its first token
-  double tokens_per_s = 0;                       ///< of all replicas, staggered
+  double simulated_s = 0;                        ///< the same two steps by simulation, where asked for
+  double simulated_sequential_s = 0;
+  double waiting_s = 0;     ///< of a staggered step, mean of the ranks
+  double prompt_s = 0;      ///< until its first token
+  double tokens_per_s = 0;  ///< of all replicas, staggered
   /// The ordinary pipeline filled: the batch dealt to as many groups as a replica has ranks, one at each
   /// rank. 0 where the batch is smaller than that.
   double filled_tokens_per_s = 0;

@@ -14,13 +14,11 @@ struct RankWork {
   bool waits = false;   ///< for the hidden states of the same step: a chained link, lag 0, sequential
 };
 
-/// What a rank sleeps instead of computing.
+/// What a rank sleeps instead of computing. Choices are really made and take their own time; only where time is
+/// simulated do they need choice_s.
 struct EmulatedWork {
   RankWork step, chunk;
   std::int64_t chunk_rows = 1;  ///< of `chunk`
 };
-
-/// Sleeps to within some microseconds where a core is free.
-void sleep_precisely(double seconds);
 
 }  // namespace stagformer::internal

@@ -5,7 +5,6 @@
 
 #include "base/check.hpp"
 #include "kernels/kernels.hpp"
-#include "pipeline/rank_work.hpp"
 #include "pipeline/tags.hpp"
 
 namespace stagformer::internal {
@@ -30,12 +29,13 @@ std::size_t row_bytes(const RecordLayout& layout) {
 }  // namespace
 
 ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model, const ThreadTeam& team,
-                 PhaseClock& clock, HeadMode head, std::int64_t rows)
+                 PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows)
     : transport_(transport),
       model_(model),
       config_(model.config()),
       team_(team),
       clock_(clock),
+      trace_(trace),
       head_(transport.size() == 1 ? HeadMode::sliced : head),
       last_(model.part().hosts_last(model.config())),
       row_capacity_(rows),
@@ -75,9 +75,8 @@ void ReadOut::begin(std::span<const ReadoutRow> readouts, const float* outputs, 
   STAG_CHECK(static_cast<std::int64_t>(readouts.size()) <= row_capacity_, readouts.size(), row_capacity_);
   const float* z = final_states(readouts.size(), outputs, pass);
   if (!sliced() && !is_last()) return;
-  compute_logits(readouts.size(), z);
-  const PhaseScope phase(clock_, Phase::sampling);
-  start_exchange(readouts);
+  compute_logits(readouts.size(), z, pass);
+  start_exchange(readouts, pass);
 }
 
 ReadoutOutcome ReadOut::finish(std::span<const ReadoutRow> readouts, std::int64_t pass) {
@@ -98,16 +97,26 @@ std::span<const ReadoutResult> ReadOut::run_alone(std::span<const ReadoutRow> re
 /// z = norm_f(y^p), or norm_f(sum_s c_s y^s): made by the last rank, handed to all that compute logits.
 /// [rows, d]
 const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::int64_t pass) {
+  const float* combined = outputs_sum_ ? sum_outputs(rows, outputs, pass) : outputs;
+  if (is_last()) return make_z(rows, combined, pass);
+  return z_tree_ ? wait_for_z(rows, pass) : nullptr;
+}
+
+/// The sum on the last rank, null elsewhere.
+const float* ReadOut::sum_outputs(std::size_t rows, const float* outputs, std::int64_t pass) {
+  const TraceScope span(trace_, TraceSpan::Kind::sum_outputs, pass, rows);
+  const PhaseScope phase(clock_, Phase::wait_z);
+  const std::size_t values = rows * static_cast<std::size_t>(config_.hidden_size);
+  for (std::size_t s = 0; s < own_outputs_.size(); ++s) own_outputs_[s] = outputs + s * values;
+  outputs_sum_->start(own_outputs_, values);
+  return outputs_sum_->wait({"the sum of the sections' outputs", -1, pass});
+}
+
+const float* ReadOut::make_z(std::size_t rows, const float* combined, std::int64_t pass) {
+  const TraceScope span(trace_, TraceSpan::Kind::make_z, pass, rows);
   const auto d = static_cast<std::size_t>(config_.hidden_size);
-  const WaitSubject subject{"the final hidden states", transport_.size() - 1, pass};
-  const float* combined = outputs;
-  if (outputs_sum_) {
-    const PhaseScope phase(clock_, Phase::wait_z);
-    for (std::size_t s = 0; s < own_outputs_.size(); ++s) own_outputs_[s] = outputs + s * rows * d;
-    outputs_sum_->start(own_outputs_, rows * d);
-    combined = outputs_sum_->wait({"the sum of the sections' outputs", -1, pass});
-  }
-  if (is_last()) {
+  const std::size_t bytes = rows * d * sizeof(float);
+  {
     const PhaseScope phase(clock_, Phase::head);
     for (std::size_t b = 0; b < rows; ++b)
       rms_norm(combined + b * d, model_.final_norm().data(), config_.hidden_size,
@@ -115,15 +124,35 @@ const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::
   }
   if (!z_tree_) return z_.data();
   const PhaseScope phase(clock_, Phase::wait_z);
-  const std::size_t bytes = rows * d * sizeof(float);
-  if (is_last()) std::memcpy(z_tree_->acquire(subject).data(), z_.data(), bytes);
-  z_tree_->start(bytes);
-  return reinterpret_cast<const float*>(z_tree_->wait(subject).data());
+  const WaitSubject earlier{"earlier final hidden states to leave", -1, pass};
+  std::memcpy(z_tree_->acquire(earlier).data(), z_.data(), bytes);
+  z_tree_->start(bytes, earlier);
+  trace_tree(TraceMessage::Kind::z, *z_tree_, pass);
+  return reinterpret_cast<const float*>(z_tree_->wait(earlier).data());
 }
 
-void ReadOut::compute_logits(std::size_t rows, const float* z) {
+const float* ReadOut::wait_for_z(std::size_t rows, std::int64_t pass) {
+  const TraceScope span(trace_, TraceSpan::Kind::wait_z, pass, rows);
+  const PhaseScope phase(clock_, Phase::wait_z);
+  const WaitSubject subject{"the final hidden states", transport_.size() - 1, pass};
+  z_tree_->start(rows * static_cast<std::size_t>(config_.hidden_size) * sizeof(float), subject);
+  const std::span<const std::byte> z = z_tree_->wait(subject);
+  trace_tree(TraceMessage::Kind::z, *z_tree_, pass);
+  return reinterpret_cast<const float*>(z.data());
+}
+
+/// Both ends of this rank's messages in a tree, at the moment that it had the data.
+void ReadOut::trace_tree(TraceMessage::Kind kind, const TreeBroadcast& tree, std::int64_t pass) {
+  if (!trace_.on()) return;
+  if (tree.parent() >= 0) trace_.record(TraceMessage{kind, false, tree.parent(), pass, tree.had_data_s()});
+  for (const int child : tree.children())
+    trace_.record(TraceMessage{kind, true, child, pass, tree.had_data_s()});
+}
+
+void ReadOut::compute_logits(std::size_t rows, const float* z, std::int64_t pass) {
+  const TraceScope span(trace_, TraceSpan::Kind::head, pass, rows);
   const PhaseScope phase(clock_, Phase::head);
-  if (emulated_head_s_) return sleep_precisely(*emulated_head_s_);
+  if (emulated_head_s_) return transport_.sleep(*emulated_head_s_);
   const PackedMatrix& head = model_.head();
   const auto n = static_cast<std::int64_t>(rows);
   Activations x = z_operand_.view();
@@ -177,7 +206,9 @@ void ReadOut::write_records(std::span<const ReadoutRow> readouts, const RecordLa
   });
 }
 
-void ReadOut::start_exchange(std::span<const ReadoutRow> readouts) {
+void ReadOut::start_exchange(std::span<const ReadoutRow> readouts, std::int64_t pass) {
+  const TraceScope span(trace_, TraceSpan::Kind::candidates, pass, readouts.size());
+  const PhaseScope phase(clock_, Phase::sampling);
   layout_ = layout_of(readouts, 1);
   message_bytes_ = sizeof(Header) + readouts.size() * row_bytes(layout_);
   const Header header{stop_wanted_ ? 1U : 0U, 0};
@@ -190,7 +221,9 @@ void ReadOut::start_exchange(std::span<const ReadoutRow> readouts) {
   }
   std::memcpy(message, &header, sizeof header);
   write_records(readouts, layout_, message + sizeof header);
-  if (parts_ > 1) exchange_->start(message_bytes_);
+  if (parts_ == 1) return;
+  trace_.sends(TraceMessage::Kind::candidates, -1, pass);
+  exchange_->start(message_bytes_);
 }
 
 /// The exchange is remade, under new tags, only when a message outgrows it; all ranks agree on when that is.
@@ -205,14 +238,22 @@ AllGather& ReadOut::exchange_for(std::size_t bytes) {
   return *exchange_;
 }
 
-void ReadOut::pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass) {
+void ReadOut::wait_for_candidates(std::size_t rows, std::int64_t pass) {
   if (parts_ == 1) {
     gathered_ = std::span<const std::byte>(own_records_.data(), message_bytes_);
-  } else {
-    const PhaseScope phase(clock_, Phase::wait_candidates);
-    gathered_ = exchange_->wait({"candidates", -1, pass});
+    return;
   }
+  const TraceScope span(trace_, TraceSpan::Kind::wait_candidates, pass, rows);
+  const PhaseScope phase(clock_, Phase::wait_candidates);
+  gathered_ = exchange_->wait({"candidates", -1, pass});
+  trace_.has(TraceMessage::Kind::candidates, -1, pass);
+}
+
+void ReadOut::pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass) {
+  wait_for_candidates(readouts.size(), pass);
+  const TraceScope span(trace_, TraceSpan::Kind::choose, pass, readouts.size());
   const PhaseScope phase(clock_, Phase::sampling);
+  if (emulated_choice_s_ > 0) transport_.sleep(emulated_choice_s_);
   for (int part = 0; part < parts_; ++part) {
     Header header;
     std::memcpy(&header, gathered_.data() + static_cast<std::size_t>(part) * message_bytes_, sizeof header);
@@ -279,19 +320,35 @@ ReadoutResult ReadOut::pick_widened(const ReadoutRow& readout, std::size_t row, 
 void ReadOut::share_results(std::size_t rows, std::int64_t pass) {
   const std::size_t bytes = sizeof(Header) + rows * sizeof(ReadoutResult);
   const PhaseScope phase(clock_, Phase::wait_candidates);
-  if (is_last()) {
-    if (transport_.poll(tag(Tag::stop))) stop_wanted_ = true;
-    stop_seen_ |= stop_wanted_;
-    const Header header{stop_seen_ ? 1U : 0U, 0};
-    std::byte* message = result_tree_->acquire({"an earlier answer to leave", -1, pass}).data();
-    std::memcpy(message, &header, sizeof header);
-    std::memcpy(message + sizeof header, results_.data(), rows * sizeof(ReadoutResult));
-  } else if (stop_wanted_ && !stop_posted_) {
+  if (is_last())
+    tell_results(rows, bytes, pass);
+  else
+    wait_for_results(rows, bytes, pass);
+}
+
+void ReadOut::tell_results(std::size_t rows, std::size_t bytes, std::int64_t pass) {
+  const TraceScope span(trace_, TraceSpan::Kind::tell_token, pass, rows);
+  if (transport_.poll(tag(Tag::stop))) stop_wanted_ = true;
+  stop_seen_ |= stop_wanted_;
+  const Header header{stop_seen_ ? 1U : 0U, 0};
+  const WaitSubject earlier{"an earlier answer to leave", -1, pass};
+  std::byte* message = result_tree_->acquire(earlier).data();
+  std::memcpy(message, &header, sizeof header);
+  std::memcpy(message + sizeof header, results_.data(), rows * sizeof(ReadoutResult));
+  result_tree_->start(bytes, earlier);
+  trace_tree(TraceMessage::Kind::token, *result_tree_, pass);
+}
+
+void ReadOut::wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t pass) {
+  const TraceScope span(trace_, TraceSpan::Kind::wait_token, pass, rows);
+  if (stop_wanted_ && !stop_posted_) {
     stop_posted_ = true;
     transport_.post(Bytes(1), transport_.size() - 1, tag(Tag::stop));
   }
-  result_tree_->start(bytes);
-  const std::byte* message = result_tree_->wait({"the chosen tokens", transport_.size() - 1, pass}).data();
+  const WaitSubject subject{"the chosen tokens", transport_.size() - 1, pass};
+  result_tree_->start(bytes, subject);
+  const std::byte* message = result_tree_->wait(subject).data();
+  trace_tree(TraceMessage::Kind::token, *result_tree_, pass);
   Header header;
   std::memcpy(&header, message, sizeof header);
   std::memcpy(results_.data(), message + sizeof header, rows * sizeof(ReadoutResult));

@@ -20,6 +20,7 @@
 #include "pipeline/options.hpp"
 #include "pipeline/pass.hpp"
 #include "pipeline/rank_model.hpp"
+#include "pipeline/trace.hpp"
 
 namespace stagformer::internal {
 
@@ -27,7 +28,7 @@ class ReadOut {
  public:
   /// rows: most read-out rows of one pass. The head's way (sliced or last) is the part's.
   ReadOut(Transport& transport, const Grid& grid, const RankModel& model, const ThreadTeam& team,
-          PhaseClock& clock, HeadMode head, std::int64_t rows);
+          PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows);
   ~ReadOut();
 
   /// Floats that the head's buffers take for so many rows.
@@ -35,12 +36,12 @@ class ReadOut {
 
   /// outputs: per contributing own section [readouts.size(), d] (see contributing_sections); readouts: the
   /// same on all ranks. `while_waiting` is called once between sending the candidates and waiting for the
-  /// others'.
+  /// others'; never where others wait for this rank's choice.
   template <typename WhileWaiting>
   ReadoutOutcome run(std::span<const ReadoutRow> readouts, const float* outputs, std::int64_t pass,
                      WhileWaiting&& while_waiting) {
     begin(readouts, outputs, pass);
-    while_waiting();
+    if (sliced() || !is_last()) while_waiting();
     return finish(readouts, pass);
   }
 
@@ -48,8 +49,11 @@ class ReadOut {
   std::span<const ReadoutResult> run_alone(std::span<const ReadoutRow> readouts, const float* outputs,
                                            std::int64_t pass);
 
-  /// The head sleeps so long instead of computing: all logits are zero.
-  void emulate(double head_s) { emulated_head_s_ = head_s; }
+  /// The head sleeps so long instead of computing: all logits are zero. The choice sleeps besides.
+  void emulate(double head_s, double choice_s) {
+    emulated_head_s_ = head_s;
+    emulated_choice_s_ = choice_s;
+  }
 
   void request_stop() { stop_wanted_ = true; }
 
@@ -66,17 +70,24 @@ class ReadOut {
   void begin(std::span<const ReadoutRow> readouts, const float* outputs, std::int64_t pass);
   ReadoutOutcome finish(std::span<const ReadoutRow> readouts, std::int64_t pass);
   const float* final_states(std::size_t rows, const float* outputs, std::int64_t pass);
-  void compute_logits(std::size_t rows, const float* z);
+  const float* sum_outputs(std::size_t rows, const float* outputs, std::int64_t pass);
+  const float* make_z(std::size_t rows, const float* combined, std::int64_t pass);
+  const float* wait_for_z(std::size_t rows, std::int64_t pass);
+  void trace_tree(TraceMessage::Kind kind, const TreeBroadcast& tree, std::int64_t pass);
+  void compute_logits(std::size_t rows, const float* z, std::int64_t pass);
   RecordLayout layout_of(std::span<const ReadoutRow> readouts, std::int64_t candidates) const;
   void write_records(std::span<const ReadoutRow> readouts, const RecordLayout& layout, std::byte* message);
   void write_row(const ReadoutRow& readout, std::size_t row, const RecordLayout& layout, std::byte* out);
-  void start_exchange(std::span<const ReadoutRow> readouts);
+  void start_exchange(std::span<const ReadoutRow> readouts, std::int64_t pass);
+  void wait_for_candidates(std::size_t rows, std::int64_t pass);
   void pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass);
   ReadoutResult pick_widened(const ReadoutRow& readout, std::size_t row, std::int64_t pass);
   ReadoutResult result_of(const ReadoutRow& readout, const std::byte* records, std::size_t stride, int parts,
                           const RecordLayout& layout, bool& need_more) const;
   AllGather& exchange_for(std::size_t bytes);
   void share_results(std::size_t rows, std::int64_t pass);
+  void tell_results(std::size_t rows, std::size_t bytes, std::int64_t pass);
+  void wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t pass);
   bool sliced() const { return head_ != HeadMode::last; }
   bool is_last() const { return last_; }
   bool alone() const { return transport_.size() == 1; }
@@ -86,6 +97,7 @@ class ReadOut {
   const ModelConfig& config_;
   const ThreadTeam& team_;
   PhaseClock& clock_;
+  Trace& trace_;
   HeadMode head_;
   bool last_;
   std::int64_t row_capacity_;
@@ -110,6 +122,7 @@ class ReadOut {
   std::vector<std::size_t> widen_;       // rows whose candidates did not suffice
   std::vector<std::byte> widened_;
   std::optional<double> emulated_head_s_;
+  double emulated_choice_s_ = 0;
   bool stop_wanted_ = false, stop_seen_ = false, stop_posted_ = false;
 };
 

@@ -11,7 +11,8 @@ enum class Tag : int {
   result = 30,          ///< leaders of replicas to world rank 0: results, questions, signs of life
   stop = 31,            ///< a rank asks the last one to stop (--head last)
   orders = 32,          ///< world rank 0 to the leaders: prompts, stop, end
-  prompts = 33,         ///< inside a replica: the prompts that its leader was given
+  trace = 33,           ///< a rank's spans to world rank 0
+  prompts = 34,         ///< inside a replica: the prompts that its leader was given
   z = 100,              ///< read-out: final hidden states
   picks = 200,          ///< read-out: chosen tokens, --head last
   drafts = 300,         ///< tokens that the last section guessed

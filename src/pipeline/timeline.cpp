@@ -86,32 +86,40 @@ class Replica {
     free_[rank] = std::max(free_[rank], begin);
   }
 
-  /// Bruck's all-gather: in round k every rank takes up to 2^k records from rank + 2^k. What has arrived from
-  /// the rank before meanwhile is made memory while the first round's message travels.
+  /// Bruck's all-gather: in round k every rank takes up to 2^k records from rank + 2^k. A rank goes on while
+  /// messages are there already; where it first has to wait it makes memory of what has arrived from the rank
+  /// before.
   void gather() {
     const std::size_t n = work_.size();
+    std::vector<bool> waited(n, false);
     std::vector<double> sent(n);
     for (std::size_t have = 1; have < n; have *= 2) {
       const double bytes = messages_.record * static_cast<double>(std::min(have, n - have));
       sent = free_;
       for (std::size_t r = 0; r < n; ++r) {
         double here = sent[r] + link_.gap_s(bytes);
-        if (have == 1 && pending_[r] && memory_[r] <= here) {
-          here += work_[r].absorb_s;
-          busy_[r] += work_[r].absorb_s;
-          pending_[r] = false;
+        const double arrival = sent[(r + have) % n] + link_.latency_s(bytes);
+        if (!waited[r] && arrival > here) {
+          waited[r] = true;
+          if (pending_[r] && memory_[r] <= here) {
+            here += work_[r].absorb_s;
+            busy_[r] += work_[r].absorb_s;
+            pending_[r] = false;
+          }
         }
-        free_[r] = std::max(here, sent[(r + have) % n] + link_.latency_s(bytes));
+        free_[r] = std::max(here, arrival);
       }
     }
   }
 
-  /// Halves are summed pairwise, the right part's rank adds: depth log2 n, the sum ends on the last rank.
-  void sum_outputs() { free_.back() = std::max(free_.back(), summed(0, work_.size())); }
-  double summed(std::size_t first, std::size_t end) const {
+  /// Halves are summed pairwise, the right part's last rank adds and waits for the other half: depth log2 n,
+  /// the sum ends on the last rank.
+  void sum_outputs() { sum(0, work_.size()); }
+  double sum(std::size_t first, std::size_t end) {
     if (end - first == 1) return free_[first];
     const std::size_t middle = first + (end - first + 1) / 2;
-    return std::max(summed(first, middle) + link_.latency_s(messages_.z), summed(middle, end));
+    const double left = sum(first, middle) + link_.latency_s(messages_.z), right = sum(middle, end);
+    return free_[end - 1] = std::max(left, right);
   }
 
   const std::vector<RankWork>& work_;

@@ -97,7 +97,7 @@ class Lost(HostsCase):
     def test_a_cable_is_pulled(self):
         result, hosts = self.lose(lambda hosts: hosts.cut("n2"), "--stall-timeout", "2")
         self.assertEqual(result.code, COMMUNICATION, result)
-        self.says(result, "rank 0", "waited 2 s for", "from rank 1", "host n1")
+        self.says(result, "rank 0 on host n1: waited 2 s for", "from rank 1 on host n2 at step")
         self.nothing_is_left(hosts)
 
     def test_the_power_fails(self):
@@ -113,7 +113,7 @@ class Lost(HostsCase):
     def test_a_rank_is_stopped(self):
         result, hosts = self.lose(lambda hosts: os.kill(self.a_rank(hosts), signal.SIGSTOP), "--stall-timeout", "2")
         self.assertEqual(result.code, COMMUNICATION, result)
-        self.says(result, "rank 0", "waited 2 s for", "from rank 1")
+        self.says(result, "rank 0 on host n1: waited 2 s for", "from rank 1 on host n2 at step")
         self.nothing_is_left(hosts)
 
     def test_a_host_that_cannot_be_reached(self):

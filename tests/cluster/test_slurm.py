@@ -5,6 +5,7 @@ STAGFORMER_CLUSTER_LONG=1 adds what takes a minute and more: Slurm's own warning
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -158,46 +159,41 @@ class Batch(SlurmCase):
 
 
 class Scaling(SlurmCase):
-    flags = "--prompt-tokens 4 --decode-tokens 3 --repetitions 1"
+    def setUp(self):
+        super().setUp()
+        self.results = self.folder / "study"
 
-    def study(self, *points: str, launcher: str = "srun") -> tuple[str, str]:
+    def study(self, ranks: list[int], launcher: str = "srun") -> tuple[str, str]:
         """An array of these points and the job that collects them: both numbers."""
-        files = {"POINTS": self.file("points.txt", "# a comment\n\n" + "".join(f"{point}\n" for point in points)),
-                 "RESULTS": self.folder / "study", "COLLECT": SCRIPTS / "collect.py"}
-        array = self.submit("scaling-array", launcher=launcher, MODEL=f"--checkpoint {checkpoint('sections4')}", **files,
-                            options=("--nodes=4", "--cpus-per-task=1", f"--array=1-{len(points)}", "--exclusive=user"))
-        collect = self.submit("scaling-collect", options=(f"--dependency=afterany:{array}",), **files)
-        return array, collect
+        study = {"title": "Slurm", "kind": "strong", "checkpoint": checkpoint("sections4"), "ranks": ranks, "predict": False,
+                 "prompt_tokens": 4, "decode_tokens": 3, "repetitions": 1, "rounds": 1}
+        self.files = {"STUDY": self.file("study.json", json.dumps(study)), "RESULTS": self.results,
+                      "SCALING_STUDY": SCRIPTS.parent / "launch" / "scaling-study"}
+        array = self.submit("scaling-array", launcher=launcher, **self.files,
+                            options=("--nodes=4", "--cpus-per-task=1", f"--array=1-{len(ranks)}", "--exclusive=user"))
+        return array, self.collect(f"--dependency=afterany:{array}")
+
+    def collect(self, *options: str) -> str:
+        return self.submit("scaling-collect", options=options, **self.files)
 
     def test_an_array_and_its_table(self):
         for launcher in LAUNCHERS:
-            points = (f"1 1 {self.flags}", f"2 1 {self.flags}", f"4 1 {self.flags} --batch 1,2")
-            array, collect = self.study(*points, launcher=launcher)
+            self.results = self.folder / launcher
+            array, collect = self.study([1, 2, 4], launcher=launcher)
             slurm.wait(collect, END)
             self.ended(array)
             self.ended(collect)
-            table = (self.folder / "study" / "table.csv").read_text().splitlines()
-            self.assertEqual([line.split(",")[:4] for line in table[1:]],
-                             [["1", "1", "1", "1"], ["2", "2", "1", "1"], ["3", "4", "1", "1"], ["3", "4", "1", "2"]])
-            self.assertEqual(len({line.split(",")[-1] for line in table[1:4]}), 1, table)
-            self.assertIn("| 3 | 4 | 1 | 2 |", (self.folder / "study" / "table.md").read_text())
+            rows = list(csv.DictReader((self.results / "table.csv").read_text().splitlines()))
+            self.assertEqual([(row["point"], row["ranks"]) for row in rows], [("1", "1"), ("2", "2"), ("3", "4")])
+            self.assertEqual(len({row["tokens"] for row in rows}), 1, rows)
+            self.assertTrue(all(float(row["sequential_ms"]) > 0 and float(row["one_rank_ms"]) > 0 for row in rows), rows)
 
     def test_a_point_that_fails_is_named(self):
-        array, collect = self.study(f"1 1 {self.flags}", f"3 1 {self.flags}")
+        array, collect = self.study([1, 3])
         self.ended(collect, "FAILED")
-        self.assertIn("collect: error: point 2 (3 1", self.log(collect))
-        self.assertEqual(len((self.folder / "study" / "table.csv").read_text().splitlines()), 2)
-
-    def test_other_tokens_are_found(self):
-        _, collect = self.study(f"1 1 {self.flags}")
-        self.ended(collect)
-        record = json.loads((self.folder / "study" / "point-1.jsonl").read_text())
-        record["ranks"], record["decode"]["token_digest"] = 2, "0000000000000000"
-        (self.folder / "study" / "point-2.jsonl").write_text(json.dumps(record) + "\n")
-        again = self.submit("scaling-collect", POINTS=self.folder / "points.txt", RESULTS=self.folder / "study",
-                            COLLECT=SCRIPTS / "collect.py", options=())
-        self.ended(again, "FAILED")
-        self.assertIn("collect: error: point 2: other tokens", self.log(again))
+        self.assertIn("scaling-study: error: point 2 (3 rank(s)", self.log(array))
+        self.assertIn("scaling-study: error: point 2 (3 rank(s)", self.log(collect))
+        self.assertEqual(len((self.results / "table.csv").read_text().splitlines()), 2)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ TEST(MpiTransport, RankZeroNamesTheRankThatDoesNotComeToABarrier) {
       ADD_FAILURE() << "rank 1 was not there";
     } catch (const CommError& error) {
       EXPECT_EQ(std::string(error.what()),
-                "host " + part->host_name() + ": waited 0.3 s for a barrier from rank 1 (--stall-timeout)");
+                "waited 0.3 s for a barrier from rank 1 on host " + part->host_name() + " (--stall-timeout)");
     }
   }
   world().barrier();

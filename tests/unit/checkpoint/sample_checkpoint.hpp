@@ -19,6 +19,7 @@
 #include "checkpoint/writer.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "stagformer/error.hpp"
+#include "support/refusal.hpp"
 
 namespace stagformer::internal::test {
 
@@ -154,24 +155,6 @@ inline void flip_bit(const std::string& path, std::int64_t offset) {
   const char byte = static_cast<char>(file.get() ^ 0x10);
   file.seekp(offset);
   file.put(byte);
-}
-
-/// The message of the error of a kind that an action must throw.
-template <typename Kind, typename Action>
-std::string message_of(Action&& action) {
-  try {
-    action();
-  } catch (const Kind& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return std::string("another kind of error: ") + error.what();
-  }
-  return "no error";
-}
-
-inline testing::AssertionResult has(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << "'" << part << "' is not in: " << text;
 }
 
 }  // namespace stagformer::internal::test

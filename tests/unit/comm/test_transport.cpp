@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <thread>
 
 #include "comm/dry_run_transport.hpp"
 #include "comm/host_name.hpp"
@@ -21,15 +22,46 @@ std::string stall_of(Transport& transport, const WaitSubject& subject) {
   return "no error";
 }
 
-TEST(Watchdog, NamesHostSubjectPeerAndStep) {
+TEST(Watchdog, NamesSubjectPeerItsHostAndStep) {
   DryRunTransport transport(3, 4);
   transport.set_stall_timeout(0.05);
-  const std::string host = "host " + this_host_name() + ": waited 0.05 s for ";
-  EXPECT_EQ(stall_of(transport, {.what = "memory of section 1", .peer = 2, .step = 17}),
-            host + "memory of section 1 from rank 2 at step 17 (--stall-timeout)");
   EXPECT_EQ(stall_of(transport, {.what = "candidates", .step = 0}),
-            host + "candidates at step 0 (--stall-timeout)");
-  EXPECT_EQ(stall_of(transport, {.what = "a barrier"}), host + "a barrier (--stall-timeout)");
+            "waited 0.05 s for candidates at step 0 (--stall-timeout)");
+  EXPECT_EQ(stall_of(transport, {.what = "a barrier", .peer = 1}),
+            "waited 0.05 s for a barrier from rank 1 (--stall-timeout)");
+  transport.learn_hosts();
+  EXPECT_EQ(stall_of(transport, {.what = "the memory", .peer = 2, .step = 17, .section = 1}),
+            "waited 0.05 s for the memory of section 1 from rank 2 on host " + this_host_name() +
+                " at step 17 (--stall-timeout)");
+}
+
+TEST(Watchdog, SplitTransportsKnowTheHostsToo) {
+  run_local_ranks(4, {}, [](Transport& world) {
+    EXPECT_EQ(world.split(world.rank() % 2)->host_of(1), "");
+    world.learn_hosts();
+    EXPECT_EQ(world.split(world.rank() % 2)->host_of(1), this_host_name());
+  });
+}
+
+/// Ranks 0, 1 and 3 wait, 0 for 3 and 3 for 2; rank 2 does something else meanwhile.
+TEST(Watchdog, NamesTheRankThatDoesNotWaitItself) {
+  run_local_ranks(4, {}, [](Transport& world) {
+    if (world.rank() == 2) std::this_thread::sleep_for(std::chrono::milliseconds(900));
+    if (world.rank() == 2) return;
+    world.set_stall_timeout(0.4);
+    const int peer = world.rank() == 3 ? 2 : 3;
+    const std::string text = stall_of(world, {.what = "z", .peer = peer});
+    const std::string expected =
+        "waited 0.4 s for z from rank " + std::to_string(peer) + " (--stall-timeout)";
+    EXPECT_EQ(text, expected + (peer == 2 ? "" : "; no sign of rank 2"));
+  });
+}
+
+TEST(Watchdog, HasNothingToAddWhereAllWait) {
+  run_local_ranks(3, {}, [](Transport& world) {
+    world.set_stall_timeout(0.4);
+    EXPECT_EQ(stall_of(world, {.what = "z", .peer = 0}), "waited 0.4 s for z from rank 0 (--stall-timeout)");
+  });
 }
 
 TEST(Watchdog, StrikesWhenTheTimeIsUpAndNotBefore) {

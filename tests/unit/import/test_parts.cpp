@@ -10,7 +10,7 @@
 #include "import/source.hpp"
 #include "import/tensor_type.hpp"
 #include "text/regex.hpp"
-#include "unit/import/refusal.hpp"
+#include "support/refusal.hpp"
 
 namespace stagformer::internal {
 namespace {

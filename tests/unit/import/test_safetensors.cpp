@@ -3,7 +3,7 @@
 
 #include "import/safetensors.hpp"
 #include "unit/import/gguf_bytes.hpp"
-#include "unit/import/refusal.hpp"
+#include "support/refusal.hpp"
 
 namespace stagformer::internal {
 namespace {

@@ -62,7 +62,7 @@ int allocations_of_steps(const std::string& name, int slots, int threads, float 
     const Grid grid = make_grid(1, index.config.sections.count);
     TensorReader reader(index, true);
     const RankModel model(index, rank_part(index.config, grid, 0, HeadMode::sliced), reader, team, {});
-    Engine engine(transport, grid, model, options, team, 0, 0);
+    Engine engine(transport, grid, model, options, team, 0, 4096);  // a trace takes none either
     std::vector<Row> rows(static_cast<std::size_t>(slots));
     std::vector<std::int32_t> tokens(rows.size(), 5);
     std::vector<ReadoutRow> readouts(rows.size());
@@ -97,7 +97,7 @@ int allocations_of_drafts(const std::string& name, int slots, int threads) {
     const Grid grid = make_grid(1, index.config.sections.count);
     TensorReader reader(index, true);
     const RankModel model(index, rank_part(index.config, grid, 0, HeadMode::sliced), reader, team, {});
-    Engine engine(transport, grid, model, options, team, 0, 0);
+    Engine engine(transport, grid, model, options, team, 0, 4096);  // a trace takes none either
     Drafter drafter(engine, transport, options);
     std::vector<DraftStart> starts(static_cast<std::size_t>(slots));
     std::vector<Row> rows(starts.size() * (kGuesses + 1));

@@ -1,4 +1,4 @@
-#include "pipeline/rank_work.hpp"
+#include "base/sleep.hpp"
 
 #include <sys/prctl.h>
 

@@ -1,4 +1,4 @@
-// What a reader says of bytes that it must refuse.
+// What a reader says of input that it must refuse.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,17 +9,22 @@
 
 namespace stagformer::internal::test {
 
-/// The message of the CheckpointError that the action must throw.
-template <typename Action>
-std::string refusal_of(Action&& action) {
+/// The message of the error of a kind that an action must throw.
+template <typename Kind, typename Action>
+std::string message_of(Action&& action) {
   try {
     action();
-  } catch (const CheckpointError& error) {
+  } catch (const Kind& error) {
     return error.what();
   } catch (const std::exception& error) {
     return std::string("another kind of error: ") + error.what();
   }
   return "no error";
+}
+
+template <typename Action>
+std::string refusal_of(Action&& action) {
+  return message_of<CheckpointError>(action);
 }
 
 inline testing::AssertionResult has(const std::string& text, const std::string& part) {

@@ -1,0 +1,45 @@
+#include "comm/call_guard.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "comm/host_name.hpp"
+#include "stagformer/error.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+// All ranks notice at about the same time; the first one that ends takes the others with it.
+constexpr double kHeadStart_s = 2, kTurn_s = 0.05;
+
+}  // namespace
+
+CallGuard::CallGuard(const char* call, int rank, double seconds) {
+  if (seconds > 0) thread_ = std::thread([this, call, rank, seconds] { watch(call, rank, seconds); });
+}
+
+CallGuard::~CallGuard() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    is_back_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void CallGuard::watch(const char* call, int rank, double seconds) {
+  const double turn = rank > 0 ? kHeadStart_s + kTurn_s * std::min(rank, 40) : 0;
+  std::unique_lock lock(mutex_);
+  if (changed_.wait_for(lock, std::chrono::duration<double>(seconds + turn), [this] { return is_back_; }))
+    return;
+  std::fprintf(
+      stderr, "stagformer: error: rank %d on host %s: waited %g s in %s for another rank (--stall-timeout)\n",
+      rank, this_host_name().c_str(), seconds, call);
+  std::fflush(stderr);
+  std::_Exit(static_cast<int>(ExitCode::communication));
+}
+
+}  // namespace stagformer::internal
