@@ -62,7 +62,8 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
       u_(static_cast<std::size_t>(stacked_rows_ * config_.hidden_size)),
       expected_(4),
       pending_(static_cast<std::size_t>(lookahead + 1)),
-      read_out_(replica, grid, model, team, clock_, trace_, options.head, options.readout_rows()) {
+      read_out_(replica, grid, model, team, clock_, trace_, options.head, options.readout_rows(),
+                options.top) {
   const std::size_t message = static_cast<std::size_t>(row_capacity_ * config_.hidden_size) * sizeof(float);
   const RankPart& part = model.part();
   if (part.first_section > 0 && link_carries(config_, options, part.first_section))

@@ -68,6 +68,7 @@ void Generator::start(GenerationRequest&& request) {
   STAG_CHECK(!request.prompt.empty());
   Sequence& sequence = active_.emplace_back();
   sequence.request = std::move(request);
+  if (has_penalties(sequence.request.sampling)) sequence.history.add_prompt(sequence.request.prompt);
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
 }
@@ -92,8 +93,15 @@ SamplingKey Generator::key_of(const Sequence& sequence, std::size_t ahead) const
 }
 
 ReadoutRow Generator::readout_of(const Sequence& sequence, std::size_t row, std::size_t ahead) const {
-  return {static_cast<std::int32_t>(row), sequence.request.sampling, key_of(sequence, ahead), -1,
-          sequence.request.log_probabilities};
+  const GenerationRequest& request = sequence.request;
+  STAG_CHECK(ahead == 0 || !has_penalties(request.sampling));  // guesses are no part of a history
+  return {static_cast<std::int32_t>(row),
+          request.sampling,
+          key_of(sequence, ahead),
+          -1,
+          request.log_probabilities,
+          has_penalties(request.sampling) ? &sequence.history : nullptr,
+          request.top_log_probabilities};
 }
 
 /// Where a sequence that has generated something goes on, with the guesses that it has room for.
@@ -135,7 +143,7 @@ bool Generator::prefill_chunk() {
     const ReadoutOutcome outcome = engine_.read_out();
     stop = outcome.stop_requested;
     if (times_.first_token_s == 0) times_.first_token_s = now_seconds() - start_s_;
-    if (take(sequence, outcome.results[0]))
+    if (take(sequence, outcome, 0))
       remove_finished({static_cast<std::size_t>(found - active_.begin())});
   }
   times_.prompt_s += now_seconds() - begin;
@@ -173,11 +181,11 @@ bool Generator::decode_step() {
   engine_.run_sections({rows_, tokens_, readouts_, step_kind(options_.decode)});
   const ReadoutOutcome outcome = engine_.read_out();
   finished_.clear();
-  std::span<const ReadoutResult> results = outcome.results;
+  std::size_t first = 0;
   for (std::size_t k = 0; k < stepped_.size(); ++k) {
     const std::size_t rows = static_cast<std::size_t>(starts_[k].count) + 1;
-    if (take_step(k, results.first(rows))) finished_.push_back(stepped_[k]);
-    results = results.subspan(rows);
+    if (take_step(k, first, outcome)) finished_.push_back(stepped_[k]);
+    first += rows;
   }
   remove_finished(finished_);
   const double seconds = now_seconds() - begin;
@@ -200,17 +208,19 @@ void Generator::count_step(double seconds) {
 }
 
 /// Takes a step's results in, as far as they followed right guesses; true if the sequence has ended.
-bool Generator::take_step(std::size_t k, std::span<const ReadoutResult> results) {
+bool Generator::take_step(std::size_t k, std::size_t first, const ReadoutOutcome& outcome) {
+  const auto results = outcome.results.subspan(first, static_cast<std::size_t>(starts_[k].count) + 1);
   times_.drafted_tokens += static_cast<std::int64_t>(results.size()) - 1;
   for (std::size_t ahead = 0; ahead < results.size(); ++ahead) {
-    if (take(active_[stepped_[k]], results[ahead])) return true;
+    if (take(active_[stepped_[k]], outcome, first + ahead)) return true;
     if (ahead + 1 == results.size() || results[ahead].token != draft_of(k, ahead)) return false;
     ++times_.accepted_tokens;
   }
   return false;
 }
 
-bool Generator::take(Sequence& sequence, const ReadoutResult& result) {
+bool Generator::take(Sequence& sequence, const ReadoutOutcome& outcome, std::size_t row) {
+  const ReadoutResult& result = outcome.results[row];
   if (!result.finite) {
     finish(sequence, "error",
            "the model gave values that are not finite at position " +
@@ -224,6 +234,13 @@ bool Generator::take(Sequence& sequence, const ReadoutResult& result) {
   ++times_.generated_tokens;
   sequence.ids.push_back(result.token);
   if (sequence.request.log_probabilities) sequence.log_probabilities.push_back(result.log_probability);
+  if (sequence.request.top_log_probabilities > 0) {
+    const std::size_t stride = outcome.top.size() / outcome.results.size();
+    const auto top = outcome.top.subspan(
+        row * stride, static_cast<std::size_t>(sequence.request.top_log_probabilities));
+    sequence.top.insert(sequence.top.end(), top.begin(), top.end());
+  }
+  if (has_penalties(sequence.request.sampling)) sequence.history.add_generated(result.token);
   if (append_text(sequence, result.token)) {
     finish(sequence, "stop");
     return true;
@@ -265,7 +282,8 @@ void Generator::finish(Sequence& sequence, const char* reason, const std::string
   show(sequence, true);
   if (events_.on_result)
     events_.on_result(
-        {sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities, reason, error});
+        {sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities, reason, error,
+         sequence.top});
 }
 
 void Generator::remove_finished(const std::vector<std::size_t>& finished) {

@@ -27,6 +27,9 @@ struct GenerationRequest {
   std::vector<std::string> stop;  ///< the text ends before the first of these
   bool ignore_eos = false;
   bool log_probabilities = false;
+  int top_log_probabilities = 0;  ///< likeliest tokens to report at every position
+  /// Positions of `prompt` that are in a slot's caches already, from an earlier request (chat).
+  std::int64_t cached = 0;
 };
 
 struct GenerationResult {
@@ -36,6 +39,7 @@ struct GenerationResult {
   std::vector<float> log_probabilities;  ///< of token_ids, where asked for
   std::string finish_reason;             ///< length | stop | eos | error
   std::string error;                     ///< one line, with finish_reason error
+  std::vector<TopToken> top;             ///< [token_ids.size()][top_log_probabilities]
 };
 
 /// Times of one replica's run, for the report.
@@ -104,6 +108,8 @@ class Generator {
     std::int64_t prompt_done = 0;  // prompt tokens that went through the sections
     std::vector<std::int32_t> ids;
     std::vector<float> log_probabilities;
+    std::vector<TopToken> top;
+    TokenHistory history;  // kept where the sampling has penalties
     Utf8Stream utf8;
     std::string text;       // all of it so far
     std::size_t shown = 0;  // bytes of text passed to on_text
@@ -116,7 +122,7 @@ class Generator {
   bool prefill_chunk();
   bool decode_step();
   void gather_step();
-  bool take_step(std::size_t k, std::span<const ReadoutResult> results);
+  bool take_step(std::size_t k, std::size_t first, const ReadoutOutcome& outcome);
   std::int32_t draft_of(std::size_t k, std::size_t ahead) const {
     return drafts_[k * static_cast<std::size_t>(options_.draft) + ahead];
   }
@@ -124,7 +130,7 @@ class Generator {
   ReadoutRow readout_of(const Sequence& sequence, std::size_t row, std::size_t ahead) const;
   DraftStart start_of(const Sequence& sequence) const;
   /// Takes a result in; true if the sequence has ended.
-  bool take(Sequence& sequence, const ReadoutResult& result);
+  bool take(Sequence& sequence, const ReadoutOutcome& outcome, std::size_t row);
   bool append_text(Sequence& sequence, std::int32_t token);
   void show(Sequence& sequence, bool all);
   void finish(Sequence& sequence, const char* reason, const std::string& error = {});

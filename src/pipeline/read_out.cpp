@@ -29,7 +29,7 @@ std::size_t row_bytes(const RecordLayout& layout) {
 }  // namespace
 
 ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model, const ThreadTeam& team,
-                 PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows)
+                 PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows, int top)
     : transport_(transport),
       model_(model),
       config_(model.config()),
@@ -44,6 +44,8 @@ ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model,
       z_operand_(model.part().any_head ? rows : 0, model.config().hidden_size),
       logits_(static_cast<std::size_t>(rows * logits_stride_)),
       results_(static_cast<std::size_t>(rows)),
+      top_per_row_(static_cast<std::size_t>(top)),
+      top_(static_cast<std::size_t>(rows) * top_per_row_),
       own_outputs_(static_cast<std::size_t>(model.part().sections)),
       parts_(sliced() ? transport.size() : 1) {
   const int last_rank = transport.size() - 1;
@@ -52,7 +54,9 @@ ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model,
     z_tree_ = std::make_unique<TreeBroadcast>(transport, last_rank, z_bytes, tag(Tag::z));
   if (!alone() && !sliced())
     result_tree_ = std::make_unique<TreeBroadcast>(
-        transport, last_rank, sizeof(Header) + results_.size() * sizeof(ReadoutResult), tag(Tag::picks));
+        transport, last_rank,
+        sizeof(Header) + results_.size() * sizeof(ReadoutResult) + top_.size() * sizeof(TopToken),
+        tag(Tag::picks));
   if (config_.sections.readout == Readout::linear_combination)
     outputs_sum_ = std::make_unique<TreeSum>(transport, grid.sections,
                                              static_cast<std::size_t>(rows * config_.hidden_size),
@@ -83,7 +87,7 @@ ReadoutOutcome ReadOut::finish(std::span<const ReadoutRow> readouts, std::int64_
   stop_seen_ = false;
   if (sliced() || is_last()) pick_all(readouts, pass);
   if (!sliced()) share_results(readouts.size(), pass);
-  return {std::span(results_).first(readouts.size()), stop_seen_};
+  return {std::span(results_).first(readouts.size()), top_of(0, readouts.size()), stop_seen_};
 }
 
 std::span<const ReadoutResult> ReadOut::run_alone(std::span<const ReadoutRow> readouts, const float* outputs,
@@ -176,11 +180,35 @@ RecordLayout ReadOut::layout_of(std::span<const ReadoutRow> readouts, std::int64
   layout.blocks = largest.block_end;
   for (const ReadoutRow& readout : readouts) {
     layout.candidates = std::max(layout.candidates, initial_candidates(readout.sampling));
-    layout.raw_sums |= readout.target >= 0 || readout.log_probability;
+    layout.raw_sums |= readout.target >= 0 || readout.log_probability || readout.top > 0;
+    layout.top = std::max<std::int64_t>(layout.top, readout.top);
     layout.tempered_sums |= needs_tempered_sums(readout.sampling);
   }
   layout.candidates = std::min(layout.candidates, largest.rows());
   return layout;
+}
+
+/// Once a row, in place.
+void ReadOut::penalize(std::span<const ReadoutRow> readouts) {
+  const VocabularySlice& slice = model_.part().slice;
+  for (std::size_t row = 0; row < readouts.size(); ++row)
+    if (readouts[row].history)
+      apply_penalties({logits_.data() + static_cast<std::int64_t>(row) * logits_stride_,
+                       static_cast<std::size_t>(slice.rows())},
+                      slice, readouts[row].sampling, *readouts[row].history);
+}
+
+std::span<TopToken> ReadOut::top_of(std::size_t first, std::size_t rows) {
+  return std::span(top_).subspan(first * top_per_row_, rows * top_per_row_);
+}
+
+void ReadOut::report_top(const ReadoutRow& readout, std::size_t row, const std::byte* records) {
+  const std::span<TopToken> top = top_of(row, 1);
+  std::ranges::fill(top, TopToken{});
+  STAG_CHECK(static_cast<std::size_t>(readout.top) <= top.size(), readout.top, top.size());
+  if (readout.top > 0 && results_[row].finite)
+    top_tokens(records + sizeof(TargetLogit), message_bytes_, parts_, config_.vocab_size, layout_,
+               top.first(static_cast<std::size_t>(readout.top)));
 }
 
 void ReadOut::write_row(const ReadoutRow& readout, std::size_t row, const RecordLayout& layout,
@@ -209,6 +237,7 @@ void ReadOut::write_records(std::span<const ReadoutRow> readouts, const RecordLa
 void ReadOut::start_exchange(std::span<const ReadoutRow> readouts, std::int64_t pass) {
   const TraceScope span(trace_, TraceSpan::Kind::candidates, pass, readouts.size());
   const PhaseScope phase(clock_, Phase::sampling);
+  penalize(readouts);
   layout_ = layout_of(readouts, 1);
   message_bytes_ = sizeof(Header) + readouts.size() * row_bytes(layout_);
   const Header header{stop_wanted_ ? 1U : 0U, 0};
@@ -266,6 +295,7 @@ void ReadOut::pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass) 
     const std::byte* records = gathered_.data() + sizeof(Header) + row * row_bytes(layout_);
     results_[row] = result_of(readouts[row], records, message_bytes_, parts_, layout_, need_more);
     if (need_more) again.push_back(row);
+    report_top(readouts[row], row, records);
   }
   for (const std::size_t row : again) results_[row] = pick_widened(readouts[row], row, pass);
 }
@@ -318,7 +348,8 @@ ReadoutResult ReadOut::pick_widened(const ReadoutRow& readout, std::size_t row, 
 /// --head last: the last rank sends what it chose; a rank that wants to stop tells the last one by a posted
 /// message.
 void ReadOut::share_results(std::size_t rows, std::int64_t pass) {
-  const std::size_t bytes = sizeof(Header) + rows * sizeof(ReadoutResult);
+  const std::size_t bytes =
+      sizeof(Header) + rows * sizeof(ReadoutResult) + top_of(0, rows).size_bytes();
   const PhaseScope phase(clock_, Phase::wait_candidates);
   if (is_last())
     tell_results(rows, bytes, pass);
@@ -334,7 +365,9 @@ void ReadOut::tell_results(std::size_t rows, std::size_t bytes, std::int64_t pas
   const WaitSubject earlier{"an earlier answer to leave", -1, pass};
   std::byte* message = result_tree_->acquire(earlier).data();
   std::memcpy(message, &header, sizeof header);
-  std::memcpy(message + sizeof header, results_.data(), rows * sizeof(ReadoutResult));
+  message += sizeof header;
+  std::memcpy(message, results_.data(), rows * sizeof(ReadoutResult));
+  std::ranges::copy(std::as_bytes(top_of(0, rows)), message + rows * sizeof(ReadoutResult));
   result_tree_->start(bytes, earlier);
   trace_tree(TraceMessage::Kind::token, *result_tree_, pass);
 }
@@ -351,7 +384,10 @@ void ReadOut::wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t
   trace_tree(TraceMessage::Kind::token, *result_tree_, pass);
   Header header;
   std::memcpy(&header, message, sizeof header);
-  std::memcpy(results_.data(), message + sizeof header, rows * sizeof(ReadoutResult));
+  message += sizeof header;
+  std::memcpy(results_.data(), message, rows * sizeof(ReadoutResult));
+  const std::span<std::byte> top = std::as_writable_bytes(top_of(0, rows));
+  std::copy_n(message + rows * sizeof(ReadoutResult), top.size(), top.data());
   stop_seen_ = header.stop != 0;
 }
 

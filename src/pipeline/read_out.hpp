@@ -26,9 +26,10 @@ namespace stagformer::internal {
 
 class ReadOut {
  public:
-  /// rows: most read-out rows of one pass. The head's way (sliced or last) is the part's.
+  /// rows: most read-out rows of one pass; top: most likeliest tokens to report of a row. The head's way
+  /// (sliced or last) is the part's.
   ReadOut(Transport& transport, const Grid& grid, const RankModel& model, const ThreadTeam& team,
-          PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows);
+          PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows, int top);
   ~ReadOut();
 
   /// Floats that the head's buffers take for so many rows.
@@ -78,6 +79,9 @@ class ReadOut {
   RecordLayout layout_of(std::span<const ReadoutRow> readouts, std::int64_t candidates) const;
   void write_records(std::span<const ReadoutRow> readouts, const RecordLayout& layout, std::byte* message);
   void write_row(const ReadoutRow& readout, std::size_t row, const RecordLayout& layout, std::byte* out);
+  void penalize(std::span<const ReadoutRow> readouts);
+  void report_top(const ReadoutRow& readout, std::size_t row, const std::byte* records);
+  std::span<TopToken> top_of(std::size_t first, std::size_t rows);
   void start_exchange(std::span<const ReadoutRow> readouts, std::int64_t pass);
   void wait_for_candidates(std::size_t rows, std::int64_t pass);
   void pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass);
@@ -107,6 +111,8 @@ class ReadOut {
   AlignedBuffer<float> logits_;         // [rows, logits_stride], this rank's slice of the vocabulary
   std::vector<std::byte> own_records_;  // a lone rank's, or the last rank's under --head last
   std::vector<ReadoutResult> results_;
+  std::size_t top_per_row_;
+  std::vector<TopToken> top_;  // [rows, top_per_row]
   std::vector<const float*> own_outputs_;  // [own section]
   int parts_;                              // slices of the vocabulary
   std::unique_ptr<TreeBroadcast> z_tree_;
