@@ -41,7 +41,8 @@ AGENT = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift; done
 host=$1 && shift
 [ -e "FOLDER/ready-$host" ] || { echo "no route to host $host" >&2; exit 255; }
-exec taskset --cpu-list "$(cat "FOLDER/cores-$host")" nsenter --target "$(cat "FOLDER/pid-$host")" --net --uts --ipc --mount -- /bin/sh -c "cd '$PWD' && $*"
+exec taskset --cpu-list "$(cat "FOLDER/cores-$host")" \\
+  nsenter --target "$(cat "FOLDER/pid-$host")" --net --uts --ipc --mount -- /bin/sh -c "cd '$PWD' && $*"
 """
 
 
@@ -159,7 +160,8 @@ class NamespaceHosts:
         """A command line that runs `command` on a host, in the present folder."""
         words = [str(word) for word in command]
         holder = str(self._holders[name].pid)
-        return ["taskset", "--cpu-list", self._cores(name), "nsenter", "--target", holder, *ENTER, "--", "sh", "-c", 'cd "$0" && exec "$@"', os.getcwd(), *words]
+        return ["taskset", "--cpu-list", self._cores(name), "nsenter", "--target", holder, *ENTER, "--", "sh", "-c",
+                'cd "$0" && exec "$@"', os.getcwd(), *words]
 
     def on(self, name: str, *command: object) -> str:
         return subprocess.run(self.command(name, *command), check=True, capture_output=True, text=True).stdout

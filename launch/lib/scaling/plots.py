@@ -25,6 +25,7 @@ def draw(study: Study, rows: list[dict], folder: Path) -> list[Path]:
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = study.name  # the same figures, the same file
     import matplotlib.pyplot as pyplot
+    import matplotlib.ticker
 
     figure, (times, ratios) = pyplot.subplots(1, 2, figsize=(10, 4.2))
     axis = study.axis()
@@ -39,19 +40,24 @@ def draw(study: Study, rows: list[dict], folder: Path) -> list[Path]:
     times.set_ylabel("ms a token")
     times.set_yscale("log")
     times.yaxis.set_major_formatter("{x:g}")
+    times.yaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2, 3, 5)))
     times.yaxis.set_minor_formatter("{x:g}")
     for panel, lines in ((times, LINES), (ratios, RATIOS)):
         panel.set_xlabel(HEADINGS[axis])
         panel.set_xticks(range(len(ticks)), ["as it is" if tick is None else f"{tick:g}" for tick in ticks])
         panel.grid(alpha=0.3)
         legend(panel, lines, rows, axis)
-    figure.suptitle(study.title + (" (emulated)" if study.emulated else ""))
+    figure.suptitle(report_title(study))
     figure.tight_layout()
     paths = [folder / f"{study.name}.{kind}" for kind in ("svg", "png")]
     figure.savefig(paths[0], metadata={"Date": None})
     figure.savefig(paths[1], dpi=150)
     pyplot.close(figure)
     return paths
+
+
+def report_title(study: Study) -> str:
+    return study.title + (" (emulated)" if study.emulated else "")
 
 
 def series_of(rows: list[dict], axis: str) -> dict[str, list[dict]]:

@@ -26,7 +26,7 @@ def write(study: Study, records: dict[int, dict], folder: Path, command: list[st
         writer.writeheader()
         writer.writerows(lines)
     pictures = plots.draw(study, rows, folder) if rows else []
-    text = f"# {study.title}\n\n{study.about}\n\n{body(study, rows, records)}"
+    text = f"# {plots.report_title(study)}\n\n{study.about}\n\n{body(study, rows, records)}"
     text += "".join(f"\n![{study.title}]({path.name})\n" for path in pictures if path.suffix == ".svg")
     text += "".join(f"\nProblem: {problem}\n" for problem in problems)
     (folder / "table.md").write_text(text)
@@ -74,8 +74,8 @@ def findings(study: Study, rows: list[dict]) -> list[str]:
     if filled:
         shares = [(row["tokens_per_s"] / row["filled_tokens_per_s"], row) for row in filled]
         (least, low), (most, high) = min(shares, key=lambda s: s[0]), max(shares, key=lambda s: s[0])
-        found.append(f"A pipeline of an ordinary decoder filled with as many sequences: staggered gives {least:.2f} ({grid(low)}) to "
-                     f"{most:.2f} times ({grid(high)}) its tokens/s.")
+        found.append("A pipeline of an ordinary decoder filled with as many sequences: staggered gives "
+                     f"{least:.2f} ({grid(low)}) to {most:.2f} times ({grid(high)}) its tokens/s.")
     if any(row["tensor_parallel_ms"] for row in rows):
         models = [(row["tensor_parallel_ms"] / row["staggered_ms"], row) for row in rows if row["tensor_parallel_ms"]]
         (least, low), (most, high) = min(models, key=lambda s: s[0]), max(models, key=lambda s: s[0])
@@ -86,7 +86,9 @@ def findings(study: Study, rows: list[dict]) -> list[str]:
         inside = sum(error <= 10 for error in errors)
         found.append(f"{inside} of {len(errors)} predictions are within 10 % of what was measured; the largest error is "
                      f"{max(errors):.0f} %.")
-    if not study.emulated:
+    if study.emulated:
+        found.append("Emulated: messages are real, computing is slept through; no tokens to compare.")
+    else:
         found.append("All schedules and numbers of ranks of a model chose the same tokens.")
     return found
 
