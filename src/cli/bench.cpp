@@ -47,7 +47,9 @@ class BenchCommand final : public Command {
       if (world->rank() == 0) check_writable(path);
     });
     settings_.run.threads = settings_.setups().front().threads;
-    const Machine machine = calibrate(*session_, settings_, command_line_);
+    std::optional<Machine> base;
+    if (settings_.machine) base = read_machine(*world, *settings_.machine);
+    const Machine machine = calibrate(*session_, settings_, command_line_, base);
     agree(*world, [&] {
       if (world->rank() != 0) return;
       write_file_atomically(path, machine.to_json());
@@ -66,7 +68,7 @@ class BenchCommand final : public Command {
     run.open();
     agree_on(run.world(), "number of combinations", all.size(), std::to_string(all.size()));
     EngineOptions options = options_for(run);
-    read_machine(run);
+    if (settings_.emulate) machine_ = read_machine(run.world(), *settings_.emulate);
     options.emulated = machine_.has_value();
     if (machine_)
       options.head = chosen_head(run.index(), run.grid(), options, settings_.points()[0], *machine_);
@@ -101,23 +103,6 @@ class BenchCommand final : public Command {
       }
     });
     return options;
-  }
-
-  /// Rank 0 reads the file and hands it round.
-  void read_machine(ModelRun& run) {
-    if (!settings_.emulate) return;
-    Bytes bytes;
-    agree(run.world(), [&] {
-      if (run.is_root()) bytes = to_bytes(read_file(*settings_.emulate));
-    });
-    bytes = run.world().broadcast(std::move(bytes), 0);
-    agree(run.world(), [&] {
-      try {
-        machine_ = Machine::from_json(to_text(bytes));
-      } catch (const ConfigError& error) {
-        throw ConfigError(*settings_.emulate + ": " + error.what());
-      }
-    });
   }
 
   /// Ranks that work on the same token at the same time have nothing to fill.

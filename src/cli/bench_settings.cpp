@@ -57,6 +57,7 @@ void BenchSettings::visit(SettingsVisitor& v) {
   v.text(
       "calibrate", calibrate,
       "Measure this machine with small models of its own and write it to this file, for plan and --emulate");
+  v.text("machine", machine, "With --calibrate: measure messages alone, the rest stays as in this file");
   v.text("emulate", emulate,
          "Sleep instead of computing, as long as the machine of this file would take; messages are real");
   run.visit_rest(v);
@@ -65,6 +66,8 @@ void BenchSettings::visit(SettingsVisitor& v) {
 void BenchSettings::check() const {
   if (calibrate && (run.checkpoint || random))
     throw UsageError("--calibrate runs models of its own: leave out --checkpoint and --random");
+  if (machine && !calibrate) throw UsageError("--machine goes with --calibrate");
+  if (machine && weights) throw UsageError("--machine leaves nothing of --weights to measure");
   if (calibrate && emulate) throw UsageError("--calibrate and --emulate do not go together");
   if (!calibrate && !run.checkpoint && !random)
     throw UsageError("--checkpoint, --random or --calibrate is required");

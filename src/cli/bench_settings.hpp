@@ -27,7 +27,7 @@ struct BenchSettings {
   std::int64_t repetitions = 5;
   std::int64_t seed = 0;
   std::string format = "md";
-  std::optional<std::string> calibrate, emulate;
+  std::optional<std::string> calibrate, machine, emulate;
 
   void visit(SettingsVisitor& v);
   /// Throws UsageError for a list that is none, and for flags that do not go together.

@@ -9,6 +9,7 @@
 
 #include "base/build_info.hpp"
 #include "base/host_info.hpp"
+#include "cli/files.hpp"
 #include "cli/model_run.hpp"
 #include "cli/model_source.hpp"
 #include "cli/report.hpp"
@@ -23,7 +24,8 @@ namespace {
 constexpr NumberFormat kFormats[] = {NumberFormat::f32, NumberFormat::bf16, NumberFormat::q8_0,
                                      NumberFormat::q4_0, NumberFormat::q4_1};
 constexpr double kMebibyte = 1 << 20;
-constexpr double kLeastRead = kMebibyte, kMostRead = 256 * kMebibyte;  // bytes of a step, doubled from the least
+constexpr double kLeastRead = kMebibyte,
+                 kMostRead = 256 * kMebibyte;  // bytes of a step, doubled from the least
 constexpr double kRowsTarget = 16 * kMebibyte, kPromptTarget = 64 * kMebibyte;
 constexpr std::int64_t kRowCounts[] = {2, 4, 8, 16, 32};
 constexpr std::int64_t kDepth = 32, kFarDepth = 1536, kPrompt = 256;
@@ -108,16 +110,24 @@ class Calibration {
     settings_.run.memory_limit.reset();
   }
 
-  Machine run() {
+  /// Of `base` everything but the links stays, where there is one.
+  Machine run(const std::optional<Machine>& base) {
+    Machine machine = base ? *base : computing();
+    machine.link = measure_link(*world_);
+    log("messages measured");
+    return machine;
+  }
+
+ private:
+  Machine computing() {
     Machine machine;
     overheads(machine);
-    for (const NumberFormat format : kFormats) {
+    for (const NumberFormat format : formats()) {
       machine.formats.push_back(products(machine, format));
       log(name_of(format) + std::string(" measured"));
     }
     depth(machine);
     cross(machine);
-    machine.link = measure_link(*world_);
     machine.threads = threads_;
     machine.ranks_on_host = session_.local_size();
     const nlohmann::json where = provenance(*world_, command_line_, instruction_set_);
@@ -129,7 +139,13 @@ class Calibration {
     return machine;
   }
 
- private:
+  std::vector<NumberFormat> formats() const {
+    if (!settings_.weights) return {std::begin(kFormats), std::end(kFormats)};
+    std::vector<NumberFormat> wanted;
+    for (const BenchSetup& setup : settings_.setups()) wanted.push_back(*setup.weights);
+    return wanted;
+  }
+
   void log(const std::string& text) const {
     if (world_->rank() == 0) spdlog::info("{}", text);
   }
@@ -275,8 +291,26 @@ std::string machine_table(const Machine& m) {
   return text;
 }
 
-Machine calibrate(const MpiSession& session, const BenchSettings& settings, const std::string& command_line) {
-  return Calibration(session, settings, command_line).run();
+Machine calibrate(const MpiSession& session, const BenchSettings& settings, const std::string& command_line,
+                  const std::optional<Machine>& base) {
+  return Calibration(session, settings, command_line).run(base);
+}
+
+Machine read_machine(Transport& world, const std::string& path) {
+  Bytes bytes;
+  agree(world, [&] {
+    if (world.rank() == 0) bytes = to_bytes(read_file(path));
+  });
+  bytes = world.broadcast(std::move(bytes), 0);
+  std::optional<Machine> machine;
+  agree(world, [&] {
+    try {
+      machine = Machine::from_json(to_text(bytes));
+    } catch (const ConfigError& error) {
+      throw ConfigError(path + ": " + error.what());
+    }
+  });
+  return *machine;
 }
 
 }  // namespace stagformer::internal

@@ -2,10 +2,12 @@
 // and by messages between the first two ranks.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "cli/bench_settings.hpp"
 #include "comm/mpi_session.hpp"
+#include "comm/transport.hpp"
 #include "pipeline/machine.hpp"
 
 namespace stagformer::internal {
@@ -14,7 +16,12 @@ namespace stagformer::internal {
 std::string machine_table(const Machine& machine);
 
 /// Collective: every rank runs models of its own at the same time as the others, so that what the ranks of a
-/// host share is shared. The same machine on all ranks; takes about half a minute.
-Machine calibrate(const MpiSession& session, const BenchSettings& settings, const std::string& command_line);
+/// host share is shared. The same machine on all ranks; takes 40 s. `base`: measure the links alone,
+/// everything else stays as it is there.
+Machine calibrate(const MpiSession& session, const BenchSettings& settings, const std::string& command_line,
+                  const std::optional<Machine>& base);
+
+/// Collective: rank 0 reads the file and hands it round. Throws InputError, ConfigError naming the file.
+Machine read_machine(Transport& world, const std::string& path);
 
 }  // namespace stagformer::internal

@@ -111,6 +111,19 @@ class Calibration(TestCase):
         self.assertEqual(values["link"][0][1], 0)
         text = self.succeeds(run("plan", "--config", SHAPE, "--machine", machine, "--weights", "q8_0")).text
         self.assertIn(values["name"], text)
+        again = self.folder / "again.json"
+        values["layer_s"] = 123.0
+        machine.write_text(json.dumps(values))
+        self.succeeds(run("bench", "--calibrate", again, "--machine", machine, "--threads", "1", ranks=2))
+        other = json.loads(again.read_text())
+        self.assertGreater(other["link"][0][1], 0)
+        self.assertEqual({**other, "link": 0}, {**values, "link": 0})
+        self.succeeds(run("bench", "--calibrate", again, "--threads", "1", "--repetitions", "1", "--memory-limit", "4M", "--weights",
+                          "q8_0"))
+        self.assertEqual(list(json.loads(again.read_text())["formats"]), ["q8_0"])
+        self.fails(run("bench", "--calibrate", again, "--machine", again, "--weights", "q8_0"), USAGE, "--machine")
+        self.fails(run("bench", "--random", SHAPE, "--machine", again), USAGE, "--machine")
+        self.fails(run("bench", "--calibrate", again, "--machine", self.folder / "none.json"), INPUT, "none.json")
         values["layer_s"] = "fast"
         machine.write_text(json.dumps(values))
         self.fails(run("plan", "--config", SHAPE, "--machine", machine), CONFIG, str(machine), "layer_s")

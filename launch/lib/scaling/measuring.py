@@ -13,7 +13,6 @@ from pathlib import Path
 from .places import Place, Places, reason_in
 from .study import FILLED, ONE_RANK, SEQUENTIAL, STAGGERED, Point, Study, StudyError
 
-QUICK = ["--repetitions", "1", "--memory-limit", "4M"]  # a calibration of which the links alone are wanted
 EMULATED_RANKS = 2  # that compute at the same time while the machine of an emulation is measured
 
 
@@ -100,19 +99,15 @@ class Measuring:
         ranks = EMULATED_RANKS if self.study.emulated else point.ranks
         if self.places.on_one_machine() and ranks * point.threads > (os.cpu_count() or 1):
             return None
+        formats = ["--weights", self.study.weights]
         if not self.places.namespaces:
-            return self.calibration(f"ranks-{ranks}-threads-{point.threads}", ranks, point, self.places.place, [])
-        speed = self.calibration(f"ranks-{ranks}-threads-{point.threads}", ranks, point, Place(), [])
+            return self.calibration(f"ranks-{ranks}-threads-{point.threads}", ranks, point, self.places.place, formats)
+        speed = self.calibration(f"ranks-{ranks}-threads-{point.threads}", ranks, point, Place(), formats)
         if ranks == 1:
             return speed
         name = f"{speed.stem}-{point.delay_us or 0:g}-us-{point.mbit or 0:g}-mbit"
-        path = self.folder / "machines" / f"{name}.json"
-        if not path.exists():
-            with self.places.of(point, self.study, hosts=2) as place:
-                link = self.calibration(f"link-{name}", 2, point, place, QUICK)
-            values = json.loads(speed.read_text()) | {"link": json.loads(link.read_text())["link"]}
-            write_whole(path, json.dumps(values, indent=1) + "\n")
-        return path
+        with self.places.of(point, self.study, hosts=2) as place:
+            return self.calibration(name, 2, point, place, ["--machine", str(speed)])
 
     def calibration(self, name: str, ranks: int, point: Point, place: Place, flags: list[str]) -> Path:
         path = self.folder.resolve() / "machines" / f"{name}.json"
