@@ -39,6 +39,7 @@ void CallGuard::watch(const char* call, int rank, double seconds) {
       stderr, "stagformer: error: rank %d on host %s: waited %g s in %s for another rank (--stall-timeout)\n",
       rank, this_host_name().c_str(), seconds, call);
   std::fflush(stderr);
+  std::this_thread::sleep_for(kLaunchersTime);
   std::_Exit(static_cast<int>(ExitCode::communication));
 }
 
