@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/phase_clock.hpp"
-#include "base/text_table.hpp"
+#include "comm/stall.hpp"
 #include "pipeline/tags.hpp"
 #include "stagformer/error.hpp"
 
@@ -18,8 +18,8 @@ using nlohmann::json;
 
 // Signs of life also carry the figures of the progress line; at least so many fall into a stall timeout.
 constexpr double kSignInterval = 2, kSignsPerTimeout = 8;
-// Who waits inside a stuck replica knows more, and is to speak first.
-constexpr double kPatience = 1.25;  // stall timeouts
+// Who waits inside a stuck replica knows more, and is to speak first: some seconds after its timeout.
+constexpr double kPatience = 1.25, kMorePatience = 3;  // stall timeouts, seconds
 
 Bytes packed(const char* kind, const json& value) {
   return to_bytes(json::array({kind, value}).dump(-1, ' ', false, json::error_handler_t::replace));
@@ -50,11 +50,12 @@ ReplicaReports::ReplicaReports(Transport& world, const Grid& grid, Events events
       queue_(queue),
       events_(std::move(events)),
       replicas_(static_cast<std::size_t>(grid.replicas)),
-      silence_limit_s_(kPatience * world.stall_timeout_s()),
       sign_interval_s_(kSignInterval),
       last_sign_s_(now_seconds()) {
-  if (world.stall_timeout_s() > 0)
-    sign_interval_s_ = std::min(sign_interval_s_, world.stall_timeout_s() / kSignsPerTimeout);
+  const double timeout_s = world.stall_timeout_s();
+  if (timeout_s <= 0) return;
+  sign_interval_s_ = std::min(sign_interval_s_, timeout_s / kSignsPerTimeout);
+  silence_limit_s_ = kPatience * timeout_s + kMorePatience;
 }
 
 void ReplicaReports::send_to_root(const char* kind, const json& value) {
@@ -126,9 +127,7 @@ void ReplicaReports::watch(double now) {
       send_order(leader_of(r), "alive", {});
     } else if (silence_limit_s_ > 0 &&
                (replica.silent_s += std::min(since, 2 * sign_interval_s_)) > silence_limit_s_) {
-      throw CommError("host " + world_.host_name() + ": waited " + fixed(silence_limit_s_, 1) +
-                      " s for a sign of life of replica " + std::to_string(r) + " from rank " +
-                      std::to_string(leader_of(r)) + " (--stall-timeout)");
+      throw CommError(stall_text(world_, {"a sign of life of its replica", leader_of(r)}, silence_limit_s_));
     }
   }
 }
@@ -169,6 +168,20 @@ std::optional<PromptRange> ReplicaReports::answer() {
   return std::exchange(answer_, std::nullopt);
 }
 
+/// Nobody else need be stuck while rank 0 is, so the transport's search for silent ranks would tell nothing.
+void ReplicaReports::wait_for_root(Condition done, const char* what) {
+  const double begin = now_seconds(), timeout_s = world_.stall_timeout_s();
+  const auto is_done = [&] {
+    if (done()) return true;
+    if (leads() && timeout_s > 0 && now_seconds() - begin > timeout_s)
+      throw CommError(stall_text(world_, {what, 0}, timeout_s));
+    return false;
+  };
+  world_.set_stall_timeout(0);
+  world_.wait_until(is_done, {what, 0});
+  world_.set_stall_timeout(timeout_s);
+}
+
 std::optional<PromptRange> ReplicaReports::await_answer() {
   std::optional<PromptRange> range;
   const auto is_settled = [&] {
@@ -176,7 +189,7 @@ std::optional<PromptRange> ReplicaReports::await_answer() {
     stopping_ |= events_.stop_wanted();
     return range || stopping_;
   };
-  world_.wait_until(is_settled, {"more prompts", 0, -1});
+  wait_for_root(is_settled, "more prompts");
   return stopping_ && !(range && range->empty()) ? std::nullopt : range;
 }
 
@@ -207,7 +220,7 @@ void ReplicaReports::await_end(bool finished) {
       nap();
       return orders_ > before;
     };
-    world_.wait_until(is_told, {"a sign of life of the first replica", 0, -1});
+    wait_for_root(is_told, "a sign of life of its replica");
   }
 }
 
@@ -218,7 +231,7 @@ bool ReplicaReports::finish(bool finished) {
   all_finished_ &= finished;
   stopping_ |= !finished;
   if (leads() && !is_root()) send_to_root("end", finished);
-  if (is_root() || !leads()) world_.set_stall_timeout(0);
+  if (is_root()) world_.set_stall_timeout(0);
   if (is_root())
     await_others();
   else

@@ -74,6 +74,7 @@ class ReplicaReports {
   void stop_all();
   void watch(double now);
   void tell_life(double now, const GenerationLoad& load);
+  void wait_for_root(Condition done, const char* what);
   void await_others();
   void await_end(bool finished);
 

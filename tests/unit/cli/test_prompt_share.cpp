@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <numeric>
 #include <thread>
@@ -224,12 +225,14 @@ TEST(PromptShare, ASignalToARankThatWaitsStopsTheOthers) {
 }
 
 TEST(PromptShare, WaitingLongerThanTheTimeoutIsNoStall) {
-  for (const int slow : {0, 1}) {
+  const auto finished = [](int slow, const std::vector<int>& lengths) {
     Setting setting{.replicas = 2, .ranks = 2, .slots = 1, .step_s = 0.01, .slow = slow};
     setting.messages.stall_timeout_s = 1;
-    const Outcome outcome = share(setting, slow == 0 ? std::vector{250, 2} : std::vector{2, 250});
-    for (const int finished : outcome.finished) EXPECT_EQ(finished, 1);
-  }
+    return share(setting, lengths).finished;
+  };
+  auto works = std::async([&] { return finished(1, {2, 600}); });  // rank 0 waits
+  EXPECT_EQ(finished(0, {250, 2}), std::vector<int>(4, 1));
+  EXPECT_EQ(works.get(), std::vector<int>(4, 1));
 }
 
 /// The message of the error that ends the job when a rank sleeps at its fifth step.
@@ -237,7 +240,7 @@ std::string error_of(const Setting& usual, const std::vector<int>& lengths, int 
   Setting setting = usual;
   setting.messages.stall_timeout_s = 0.4;
   setting.at_step = [sleeper](int rank, int step) {
-    if (rank == sleeper && step == 5) std::this_thread::sleep_for(std::chrono::seconds(2));
+    if (rank == sleeper && step == 5) std::this_thread::sleep_for(std::chrono::seconds(5));
   };
   try {
     (void)share(setting, lengths);
@@ -249,15 +252,21 @@ std::string error_of(const Setting& usual, const std::vector<int>& lengths, int 
 
 TEST(PromptShare, ASilentReplicaIsFoundWhileTheFirstWorksAndWhileItWaits) {
   const Setting setting{.replicas = 3, .slots = 1, .step_s = 0.001};
-  const std::string words = "waited 0.5 s for a sign of life of replica 2 from rank 2";
-  EXPECT_NE(error_of(setting, {100000, 100000, 50}, 2).find(words), std::string::npos);
-  EXPECT_NE(error_of(setting, {2, 2, 50}, 2).find(words), std::string::npos);
+  auto works = std::async([&] { return error_of(setting, {100000, 100000, 50}, 2); });
+  const std::string waits = error_of(setting, {2, 2, 50}, 2);
+  const std::string words = "waited 3.5 s for a sign of life of its replica from rank 2";
+  EXPECT_NE(works.get().find(words), std::string::npos);
+  EXPECT_NE(waits.find(words), std::string::npos) << waits;
 }
 
 TEST(PromptShare, ASilentFirstReplicaIsFoundByThoseThatWait) {
   const Setting setting{.replicas = 2, .slots = 1};
-  EXPECT_NE(error_of(setting, {50, 2}, 0).find("from rank 0"), std::string::npos);
-  EXPECT_NE(error_of(setting, std::vector<int>(50, 10), 0).find("from rank 0"), std::string::npos);
+  auto at_the_end = std::async([&] { return error_of(setting, {50, 2}, 0); });
+  const std::string for_more = error_of(setting, std::vector<int>(50, 10), 0);
+  EXPECT_NE(for_more.find("waited 0.4 s for more prompts from rank 0"), std::string::npos) << for_more;
+  const std::string in_the_end = at_the_end.get();  // or it has just asked whether there is more
+  EXPECT_NE(in_the_end.find("waited 0.4 s for "), std::string::npos) << in_the_end;
+  EXPECT_NE(in_the_end.find(" from rank 0"), std::string::npos) << in_the_end;
 }
 
 TEST(PromptQueue, NobodyTakesTheLastOnesAlone) {
