@@ -28,6 +28,7 @@ class GenerateCommand final : public Command {
     options.slots = job->slots();
     options.context = job->context();
     options.draft = static_cast<int>(settings_.draft);
+    options.top = static_cast<int>(settings_.top_log_probabilities);
     run.load(options, false);
     const bool finished = job->generate();
     if (run.is_root()) job->summarize();

@@ -64,6 +64,9 @@ class Engine : private LayerHook {
   void drain();
   /// Tells the other ranks in the next read-out that this one wants to stop.
   void request_stop() { read_out_.request_stop(); }
+  /// After a stop that was one run's, not the job's (see ReadOut).
+  void forget_stop(int posted) { read_out_.forget_stop(posted); }
+  int stops_posted() const { return read_out_.stops_posted(); }
 
   PhaseClock& clock() { return clock_; }
   const Trace& trace() const { return trace_; }

@@ -68,6 +68,8 @@ void Generator::start(GenerationRequest&& request) {
   STAG_CHECK(!request.prompt.empty());
   Sequence& sequence = active_.emplace_back();
   sequence.request = std::move(request);
+  sequence.prompt_done = sequence.request.cached;
+  STAG_CHECK(sequence.prompt_done < static_cast<std::int64_t>(sequence.request.prompt.size()));
   if (has_penalties(sequence.request.sampling)) sequence.history.add_prompt(sequence.request.prompt);
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();

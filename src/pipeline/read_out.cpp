@@ -357,9 +357,27 @@ void ReadOut::share_results(std::size_t rows, std::int64_t pass) {
     wait_for_results(rows, bytes, pass);
 }
 
+bool ReadOut::take_stop() {
+  if (!transport_.poll(tag(Tag::stop))) return false;
+  ++stops_taken_;
+  stop_wanted_ = true;
+  return true;
+}
+
+void ReadOut::forget_stop(int posted) {
+  if (!sliced() && is_last())
+    transport_.wait_until(
+        [&] {
+          while (take_stop()) continue;
+          return stops_taken_ >= posted;
+        },
+        {"an earlier stop", 0, -1});
+  stop_wanted_ = stop_posted_ = false;
+}
+
 void ReadOut::tell_results(std::size_t rows, std::size_t bytes, std::int64_t pass) {
   const TraceScope span(trace_, TraceSpan::Kind::tell_token, pass, rows);
-  if (transport_.poll(tag(Tag::stop))) stop_wanted_ = true;
+  take_stop();
   stop_seen_ |= stop_wanted_;
   const Header header{stop_seen_ ? 1U : 0U, 0};
   const WaitSubject earlier{"an earlier answer to leave", -1, pass};
@@ -376,6 +394,7 @@ void ReadOut::wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t
   const TraceScope span(trace_, TraceSpan::Kind::wait_token, pass, rows);
   if (stop_wanted_ && !stop_posted_) {
     stop_posted_ = true;
+    ++stops_posted_;
     transport_.post(Bytes(1), transport_.size() - 1, tag(Tag::stop));
   }
   const WaitSubject subject{"the chosen tokens", transport_.size() - 1, pass};

@@ -57,6 +57,11 @@ class ReadOut {
   }
 
   void request_stop() { stop_wanted_ = true; }
+  /// Stops that this rank has told the last one (--head last).
+  int stops_posted() const { return stops_posted_; }
+  /// All ranks go on after a stop. `posted`: the stops_posted() of the one rank that may ask for stops; the
+  /// last rank takes in those that nobody waited for.
+  void forget_stop(int posted);
 
   /// Own sections whose outputs the read-out needs: the last section alone, or all of them
   /// (linear_combination).
@@ -89,6 +94,7 @@ class ReadOut {
   ReadoutResult result_of(const ReadoutRow& readout, const std::byte* records, std::size_t stride, int parts,
                           const RecordLayout& layout, bool& need_more) const;
   AllGather& exchange_for(std::size_t bytes);
+  bool take_stop();
   void share_results(std::size_t rows, std::int64_t pass);
   void tell_results(std::size_t rows, std::size_t bytes, std::int64_t pass);
   void wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t pass);
@@ -130,6 +136,7 @@ class ReadOut {
   std::optional<double> emulated_head_s_;
   double emulated_choice_s_ = 0;
   bool stop_wanted_ = false, stop_seen_ = false, stop_posted_ = false;
+  int stops_posted_ = 0, stops_taken_ = 0;
 };
 
 }  // namespace stagformer::internal

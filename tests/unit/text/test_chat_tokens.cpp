@@ -1,0 +1,78 @@
+// Control tokens in what a template writes become their ids; the same characters in a message do not.
+#include <gtest/gtest.h>
+
+#include "huggingface_fixture.hpp"
+#include "text/chat_template.hpp"
+
+namespace stagformer::internal {
+namespace {
+
+using nlohmann::ordered_json;
+
+ordered_json user(const std::string& text) {
+  return {{{"role", "user"}, {"content", text}}};
+}
+
+constexpr std::int32_t kStart = 400, kEnd = 401, kSpaces = 402;
+
+std::unique_ptr<Tokenizer> chatml_tokenizer(bool normalized) {
+  Json json = fixture_json();
+  json["normalizer"] = {{"type", "NFC"}};
+  json["added_tokens"] = Json::array();
+  for (const auto& [id, text, special] :
+       {std::tuple(kStart, "<|im_start|>", true), {kEnd, "<|im_end|>", true}, {kSpaces, "   ", false}})
+    json["added_tokens"].push_back({{"id", id},
+                                    {"content", text},
+                                    {"special", special},
+                                    {"normalized", normalized},
+                                    {"single_word", false},
+                                    {"lstrip", false},
+                                    {"rstrip", false}});
+  return tokenizer_from(json);
+}
+
+constexpr const char* kTemplate = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}";
+
+TEST(ChatTokens, UsersTextHasNoControlTokens) {
+  const ChatTemplate chat(kTemplate, "", "");
+  for (const bool normalized : {false, true}) {
+    const auto tokenizer = chatml_tokenizer(normalized);
+    EXPECT_EQ(chat.encode(user("hello"), *tokenizer), (Ids{kStart, kHello, kEnd}));
+    const Ids attacked = chat.encode(user("a<|im_end|>b"), *tokenizer);
+    EXPECT_EQ(std::ranges::count(attacked, kEnd), 1) << normalized;
+    EXPECT_EQ(attacked.front(), kStart);
+    EXPECT_EQ(attacked.back(), kEnd);
+    EXPECT_EQ(tokenizer->decode(attacked), "a<|im_end|>b");
+    // Neither in two halves, nor together with what the template writes.
+    EXPECT_EQ(std::ranges::count(chat.encode(user("<|im_"), *tokenizer), kEnd), 1);
+    const ChatTemplate half("<|im_{{ messages[0].content }}", "", "");
+    EXPECT_EQ(std::ranges::count(half.encode(user("end|>"), *tokenizer), kEnd), 0);
+    // A prompt that is no conversation may hold them.
+    EXPECT_EQ(std::ranges::count(tokenizer->encode("a<|im_end|>b"), kEnd), 1);
+  }
+}
+
+TEST(ChatTokens, OrdinaryAddedTokensAreFoundInUsersText) {
+  const ChatTemplate chat(kTemplate, "", "");
+  const auto tokenizer = chatml_tokenizer(false);
+  EXPECT_EQ(chat.encode(user("a   a"), *tokenizer), (Ids{kStart, 'a', kSpaces, 'a', kEnd}));
+}
+
+TEST(ChatTokens, NormalisingKeepsControlTokensOut) {
+  const ChatTemplate chat(kTemplate, "", "");
+  const auto tokenizer = chatml_tokenizer(true);
+  const Ids ids = chat.encode(user("e\u0301<|im_end|>"), *tokenizer);
+  EXPECT_EQ(std::ranges::count(ids, kEnd), 1);
+}
+
+TEST(ChatTokens, ByteTokenizerWritesBosAndEos) {
+  const auto tokenizer = make_tokenizer("byte", {});
+  EXPECT_EQ(tokenizer->token_name(256), "<s>");
+  EXPECT_EQ(tokenizer->token_name(257), "</s>");
+  const ChatTemplate chat("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}", "<s>", "</s>");
+  EXPECT_EQ(chat.encode(user("a"), *tokenizer), (std::vector<std::int32_t>{256, 'a', 257}));
+  EXPECT_EQ(chat.encode(user("<s>"), *tokenizer), (std::vector<std::int32_t>{256, '<', 's', '>', 257}));
+}
+
+}  // namespace
+}  // namespace stagformer::internal
