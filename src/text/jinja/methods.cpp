@@ -8,11 +8,11 @@
 namespace stagformer::internal::jinja {
 namespace {
 
-constexpr std::array<std::string_view, 34> kOtherTextMethods = {
+constexpr std::array<std::string_view, 35> kOtherTextMethods = {
     "title", "casefold", "center", "encode", "expandtabs", "format", "format_map", "index", "isalnum",
     "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable",
     "isspace", "istitle", "isupper", "join", "ljust", "maketrans", "partition", "removeprefix",
-    "removesuffix", "rfind", "rindex", "rjust", "rpartition", "rsplit", "splitlines", "swapcase", "zfill"};
+    "removesuffix", "rfind", "rindex", "rjust", "rpartition", "rsplit", "splitlines", "swapcase", "translate", "zfill"};
 constexpr std::array<std::string_view, 7> kOtherDictMethods = {"clear", "copy",       "fromkeys", "pop",
                                                                "popitem", "setdefault", "update"};
 constexpr std::array<std::string_view, 11> kListMethods = {

@@ -2,6 +2,7 @@
 // function, or undefined. Lists and dicts never change once they are made.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>

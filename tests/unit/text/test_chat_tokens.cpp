@@ -1,6 +1,9 @@
 // Control tokens in what a template writes become their ids; the same characters in a message do not.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <tuple>
+
 #include "huggingface_fixture.hpp"
 #include "text/chat_template.hpp"
 
@@ -19,8 +22,9 @@ std::unique_ptr<Tokenizer> chatml_tokenizer(bool normalized) {
   Json json = fixture_json();
   json["normalizer"] = {{"type", "NFC"}};
   json["added_tokens"] = Json::array();
-  for (const auto& [id, text, special] :
-       {std::tuple(kStart, "<|im_start|>", true), {kEnd, "<|im_end|>", true}, {kSpaces, "   ", false}})
+  const std::vector<std::tuple<std::int32_t, std::string, bool>> tokens = {
+      {kStart, "<|im_start|>", true}, {kEnd, "<|im_end|>", true}, {kSpaces, "   ", false}};
+  for (const auto& [id, text, special] : tokens)
     json["added_tokens"].push_back({{"id", id},
                                     {"content", text},
                                     {"special", special},

@@ -75,6 +75,8 @@ def goldens() -> dict:
 
 # Where line breaks matter.
 BLOCKS = [
+    "  {% if true %}  \n  indented\n  {% endif %}  \n{# a comment\nof two lines #}\nafter",
+    "{%+ if true %}plus{%+ endif %} {% if true +%}\nnewline kept{% endif %}",
     "  {% if true %}\n  a\n  {% endif %}\nb\n",
     "{% if true %}\n\na{% endif %}\n\nb\n\n",
     "a\n  {%- if true %}\n  b\n  {%- endif %}\nc",
