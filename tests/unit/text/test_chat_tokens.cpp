@@ -16,14 +16,14 @@ ordered_json user(const std::string& text) {
   return {{{"role", "user"}, {"content", text}}};
 }
 
-constexpr std::int32_t kStart = 400, kEnd = 401, kSpaces = 402;
+constexpr std::int32_t kTurnStart = 400, kTurnEnd = 401, kThreeSpaces = 402;
 
 std::unique_ptr<Tokenizer> chatml_tokenizer(bool normalized) {
   Json json = fixture_json();
   json["normalizer"] = {{"type", "NFC"}};
   json["added_tokens"] = Json::array();
   const std::vector<std::tuple<std::int32_t, std::string, bool>> tokens = {
-      {kStart, "<|im_start|>", true}, {kEnd, "<|im_end|>", true}, {kSpaces, "   ", false}};
+      {kTurnStart, "<|im_start|>", true}, {kTurnEnd, "<|im_end|>", true}, {kThreeSpaces, "   ", false}};
   for (const auto& [id, text, special] : tokens)
     json["added_tokens"].push_back({{"id", id},
                                     {"content", text},
@@ -41,32 +41,32 @@ TEST(ChatTokens, UsersTextHasNoControlTokens) {
   const ChatTemplate chat(kTemplate, "", "");
   for (const bool normalized : {false, true}) {
     const auto tokenizer = chatml_tokenizer(normalized);
-    EXPECT_EQ(chat.encode(user("hello"), *tokenizer), (Ids{kStart, kHello, kEnd}));
+    EXPECT_EQ(chat.encode(user("hello"), *tokenizer), (Ids{kTurnStart, kHello, kTurnEnd}));
     const Ids attacked = chat.encode(user("a<|im_end|>b"), *tokenizer);
-    EXPECT_EQ(std::ranges::count(attacked, kEnd), 1) << normalized;
-    EXPECT_EQ(attacked.front(), kStart);
-    EXPECT_EQ(attacked.back(), kEnd);
+    EXPECT_EQ(std::ranges::count(attacked, kTurnEnd), 1) << normalized;
+    EXPECT_EQ(attacked.front(), kTurnStart);
+    EXPECT_EQ(attacked.back(), kTurnEnd);
     EXPECT_EQ(tokenizer->decode(attacked), "a<|im_end|>b");
     // Neither in two halves, nor together with what the template writes.
-    EXPECT_EQ(std::ranges::count(chat.encode(user("<|im_"), *tokenizer), kEnd), 1);
+    EXPECT_EQ(std::ranges::count(chat.encode(user("<|im_"), *tokenizer), kTurnEnd), 1);
     const ChatTemplate half("<|im_{{ messages[0].content }}", "", "");
-    EXPECT_EQ(std::ranges::count(half.encode(user("end|>"), *tokenizer), kEnd), 0);
+    EXPECT_EQ(std::ranges::count(half.encode(user("end|>"), *tokenizer), kTurnEnd), 0);
     // A prompt that is no conversation may hold them.
-    EXPECT_EQ(std::ranges::count(tokenizer->encode("a<|im_end|>b"), kEnd), 1);
+    EXPECT_EQ(std::ranges::count(tokenizer->encode("a<|im_end|>b"), kTurnEnd), 1);
   }
 }
 
 TEST(ChatTokens, OrdinaryAddedTokensAreFoundInUsersText) {
   const ChatTemplate chat(kTemplate, "", "");
   const auto tokenizer = chatml_tokenizer(false);
-  EXPECT_EQ(chat.encode(user("a   a"), *tokenizer), (Ids{kStart, 'a', kSpaces, 'a', kEnd}));
+  EXPECT_EQ(chat.encode(user("a   a"), *tokenizer), (Ids{kTurnStart, 'a', kThreeSpaces, 'a', kTurnEnd}));
 }
 
 TEST(ChatTokens, NormalisingKeepsControlTokensOut) {
   const ChatTemplate chat(kTemplate, "", "");
   const auto tokenizer = chatml_tokenizer(true);
   const Ids ids = chat.encode(user("e\u0301<|im_end|>"), *tokenizer);
-  EXPECT_EQ(std::ranges::count(ids, kEnd), 1);
+  EXPECT_EQ(std::ranges::count(ids, kTurnEnd), 1);
 }
 
 TEST(ChatTokens, ByteTokenizerWritesBosAndEos) {
