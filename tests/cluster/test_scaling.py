@@ -16,6 +16,7 @@ LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 sys.path += [str(Path(__file__).parent.parent / "cli"), str(LAUNCH / "lib")]
 
 from scaling import measuring, records, report, table
+from scaling.measuring import quickest  # noqa: E402
 from scaling.study import Point, Study, StudyError, read_study
 from support import HANG, PROGRAM, TestCase, checkpoint, main, run_command
 
@@ -79,6 +80,17 @@ class Arithmetic(StudyCase):
         self.assertAlmostEqual(two["predicted_ms"], 1.1)
         self.assertAlmostEqual(two["error_percent"], 10)  # above what was measured
         self.assertAlmostEqual(two["sequential_error_percent"], 25)
+        _, two = self.rows("strong", ((4.0,), (4.0,), (4.0,)), ((1.1, 9.0, 9.0), (5.0, 8.0, 9.0), (4.0,)))
+        self.assertAlmostEqual(two["error_percent"], 0)  # above the quickest round
+        self.assertAlmostEqual(two["sequential_error_percent"], 0)
+
+    def test_the_quickest_of_several_calibrations(self):
+        slow = {"name": "a", "layer_s": 2, "link": [[8, 1, 4], [64, 2, 1]], "formats": {"f32": {
+            "read_s_per_byte": [[1, 5], [2, 3]], "row_factor": [[1, 1], [2, 1.5]], "operations_per_s": 5}}}
+        other = {"name": "a", "layer_s": 1, "link": [[8, 2, 3], [64, 1, 2]], "formats": {"f32": {
+            "read_s_per_byte": [[1, 4], [2, 4]], "row_factor": [[1, 1], [2, 9]], "operations_per_s": 6}}}
+        self.assertEqual(quickest([slow, other]), {"name": "a", "layer_s": 1, "link": [[8, 1, 3], [64, 1, 1]], "formats": {"f32": {
+            "read_s_per_byte": [[1, 4], [2, 3]], "row_factor": [[1, 1], [2, 1.5]], "operations_per_s": 6}}})
 
     def test_other_axes_are_other_series(self):
         study = read_study(self.study(ranks=[1, 2], batch=[1, 8]))

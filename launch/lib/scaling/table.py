@@ -28,6 +28,11 @@ def middle(record: dict, run: str, key: str = "step_ms") -> float | None:
     return statistics.median(values) if values else None
 
 
+def quickest(record: dict, run: str) -> float | None:
+    """Of a run's rounds: what a prediction for undisturbed cores is compared with."""
+    return min(record["runs"].get(run, {}).get("step_ms", []), default=None)
+
+
 def ratio(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
@@ -49,11 +54,11 @@ def row(study: Study, record: dict) -> dict:
               "filled_groups": runs.get(FILLED, {}).get("groups"),
               "label": label(record),
               "tokens": "-" if record["nature"] else " ".join(runs[STAGGERED]["tokens"])}
-    return values | predictions(predicted, staggered, None if alone else sequential)
+    return values | predictions(predicted, quickest(record, STAGGERED), None if alone else quickest(record, SEQUENTIAL))
 
 
 def predictions(predicted: dict, staggered: float, sequential: float | None) -> dict:
-    """Milliseconds, and by how much the prediction is above what was measured."""
+    """Milliseconds, and by how much the prediction is above the quickest round."""
     def ms(key: str) -> float | None:
         return 1e3 * predicted[key] if key in predicted else None
 
