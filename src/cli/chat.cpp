@@ -36,7 +36,8 @@ struct Turn {
 Bytes packed(const Turn& turn, const std::vector<std::int32_t>& prompt) {
   Bytes bytes(sizeof turn + prompt.size() * sizeof(std::int32_t));
   std::memcpy(bytes.data(), &turn, sizeof turn);
-  std::ranges::copy(std::as_bytes(std::span(prompt)), bytes.begin() + static_cast<std::ptrdiff_t>(sizeof turn));
+  std::ranges::copy(std::as_bytes(std::span(prompt)),
+                    bytes.begin() + static_cast<std::ptrdiff_t>(sizeof turn));
   return bytes;
 }
 

@@ -202,10 +202,14 @@ std::vector<Prompt> prompts_from(const nlohmann::json& all) {
     GenerationRequest& r = p.request;
     r.index = j["index"];
     r.prompt = j["prompt"].get<std::vector<std::int32_t>>();
-    r.sampling = {j["temperature"],        j["top_k"],
-                  j["top_p"],              j["min_p"],
-                  j["seed"],               j["repetition_penalty"],
-                  j["presence_penalty"],   j["frequency_penalty"]};
+    r.sampling = {j["temperature"],
+                  j["top_k"],
+                  j["top_p"],
+                  j["min_p"],
+                  j["seed"],
+                  j["repetition_penalty"],
+                  j["presence_penalty"],
+                  j["frequency_penalty"]};
     r.max_tokens = j["max_tokens"];
     r.stop = j["stop"].get<std::vector<std::string>>();
     r.ignore_eos = j["ignore_eos"];

@@ -166,8 +166,8 @@ void Importer::check_chat_template() {
   try {
     const ChatTemplate known(chat.chat_template, chat.bos_token, chat.eos_token);
   } catch (const InputError& error) {
-    source_.warnings.push_back(source_.tokenizer.origin + ": conversations need another template: " +
-                               error.what());
+    source_.warnings.push_back(source_.tokenizer.origin +
+                               ": conversations need another template: " + error.what());
   }
 }
 

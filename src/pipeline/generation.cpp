@@ -97,12 +97,9 @@ SamplingKey Generator::key_of(const Sequence& sequence, std::size_t ahead) const
 ReadoutRow Generator::readout_of(const Sequence& sequence, std::size_t row, std::size_t ahead) const {
   const GenerationRequest& request = sequence.request;
   STAG_CHECK(ahead == 0 || !has_penalties(request.sampling));  // guesses are no part of a history
-  return {static_cast<std::int32_t>(row),
-          request.sampling,
-          key_of(sequence, ahead),
-          -1,
-          request.log_probabilities,
-          has_penalties(request.sampling) ? &sequence.history : nullptr,
+  return {static_cast<std::int32_t>(row), request.sampling,
+          key_of(sequence, ahead),        -1,
+          request.log_probabilities,      has_penalties(request.sampling) ? &sequence.history : nullptr,
           request.top_log_probabilities};
 }
 
@@ -145,8 +142,7 @@ bool Generator::prefill_chunk() {
     const ReadoutOutcome outcome = engine_.read_out();
     stop = outcome.stop_requested;
     if (times_.first_token_s == 0) times_.first_token_s = now_seconds() - start_s_;
-    if (take(sequence, outcome, 0))
-      remove_finished({static_cast<std::size_t>(found - active_.begin())});
+    if (take(sequence, outcome, 0)) remove_finished({static_cast<std::size_t>(found - active_.begin())});
   }
   times_.prompt_s += now_seconds() - begin;
   return stop;
@@ -238,8 +234,8 @@ bool Generator::take(Sequence& sequence, const ReadoutOutcome& outcome, std::siz
   if (sequence.request.log_probabilities) sequence.log_probabilities.push_back(result.log_probability);
   if (sequence.request.top_log_probabilities > 0) {
     const std::size_t stride = outcome.top.size() / outcome.results.size();
-    const auto top = outcome.top.subspan(
-        row * stride, static_cast<std::size_t>(sequence.request.top_log_probabilities));
+    const auto top =
+        outcome.top.subspan(row * stride, static_cast<std::size_t>(sequence.request.top_log_probabilities));
     sequence.top.insert(sequence.top.end(), top.begin(), top.end());
   }
   if (has_penalties(sequence.request.sampling)) sequence.history.add_generated(result.token);
@@ -283,9 +279,8 @@ void Generator::finish(Sequence& sequence, const char* reason, const std::string
   if (std::string_view(reason) != "stop") sequence.text += sequence.utf8.finish();
   show(sequence, true);
   if (events_.on_result)
-    events_.on_result(
-        {sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities, reason, error,
-         sequence.top});
+    events_.on_result({sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities,
+                       reason, error, sequence.top});
 }
 
 void Generator::remove_finished(const std::vector<std::size_t>& finished) {

@@ -348,8 +348,7 @@ ReadoutResult ReadOut::pick_widened(const ReadoutRow& readout, std::size_t row, 
 /// --head last: the last rank sends what it chose; a rank that wants to stop tells the last one by a posted
 /// message.
 void ReadOut::share_results(std::size_t rows, std::int64_t pass) {
-  const std::size_t bytes =
-      sizeof(Header) + rows * sizeof(ReadoutResult) + top_of(0, rows).size_bytes();
+  const std::size_t bytes = sizeof(Header) + rows * sizeof(ReadoutResult) + top_of(0, rows).size_bytes();
   const PhaseScope phase(clock_, Phase::wait_candidates);
   if (is_last())
     tell_results(rows, bytes, pass);

@@ -118,7 +118,7 @@ class ReadOut {
   std::vector<std::byte> own_records_;  // a lone rank's, or the last rank's under --head last
   std::vector<ReadoutResult> results_;
   std::size_t top_per_row_;
-  std::vector<TopToken> top_;  // [rows, top_per_row]
+  std::vector<TopToken> top_;              // [rows, top_per_row]
   std::vector<const float*> own_outputs_;  // [own section]
   int parts_;                              // slices of the vocabulary
   std::unique_ptr<TreeBroadcast> z_tree_;

@@ -97,9 +97,8 @@ class RankCost {
   }
 
   double read(const DatasetInfo& info, double share, double rows) const {
-    const FormatSpeed& speed = machine_.speed_of(info.format);
-    return as_double(info.bytes) * share * speed.read_s_per_byte.at(as_double(bytes_.total())) *
-           speed.row_factor.at(rows);
+    return as_double(info.bytes) * share *
+           machine_.speed_of(info.format).seconds_per_byte(as_double(bytes_.total()), rows);
   }
 
   /// What a batch reads once counts with its first section. `absorb`: what waits for another rank's message.
@@ -117,12 +116,13 @@ class RankCost {
 
   double layers_beside_products(int first, int end, std::int64_t rows) const {
     double seconds = 0;
+    const double a_row = machine_.layer_row_s * as_double(config_.hidden_size) / Machine::kRowWidth;
     for (int s = first; s < end; ++s)
       for (int l = 0; l < config_.sections.layers_per_section[static_cast<std::size_t>(s)]; ++l) {
-        seconds += machine_.layer_s;
-        if (config_.has_cross_attention(s, l)) seconds += machine_.cross_s;
+        seconds += machine_.layer_s + a_row * as_double(rows - 1);
+        if (config_.has_cross_attention(s, l)) seconds += machine_.cross_s + a_row * as_double(rows - 1);
       }
-    return seconds * as_double(rows);
+    return seconds;
   }
 
   std::int64_t head_rows_held() const { return head_rows(config_, part_).count(); }
@@ -178,18 +178,22 @@ StepMessages messages_of(const ModelConfig& config, const EngineOptions& options
           config.sections.readout == Readout::linear_combination};
 }
 
+double decode_seconds(const CheckpointIndex& index, const Grid& grid, const EngineOptions& options,
+                      const BenchPoint& point, const Machine& machine) {
+  return decode_timeline(decode_work(index, grid, options, point, machine),
+                         messages_of(index.config, options, point.batch, point.batch), options.head,
+                         machine.link)
+      .step_s;
+}
+
 HeadMode chosen_head(const CheckpointIndex& index, const Grid& grid, EngineOptions options,
                      const BenchPoint& point, const Machine& machine) {
   if (options.head != HeadMode::automatic) return options.head;
-  double seconds[2];
-  for (const HeadMode head : {HeadMode::sliced, HeadMode::last}) {
+  const auto seconds = [&](HeadMode head) {
     options.head = head;
-    seconds[head == HeadMode::last] =
-        decode_timeline(decode_work(index, grid, options, point, machine),
-                        messages_of(index.config, options, point.batch, point.batch), head, machine.link)
-            .step_s;
-  }
-  return seconds[1] < seconds[0] ? HeadMode::last : HeadMode::sliced;
+    return decode_seconds(index, grid, options, point, machine);
+  };
+  return seconds(HeadMode::last) < seconds(HeadMode::sliced) ? HeadMode::last : HeadMode::sliced;
 }
 
 }  // namespace stagformer::internal

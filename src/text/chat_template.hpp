@@ -29,8 +29,8 @@ class ChatTemplate {
   std::string bos_token_, eos_token_;
 };
 
-/// What is wrong with messages, in words that go behind "messages "; empty where nothing is. Each is an object
-/// with a role (letters, digits, - and _) and a content: a text, a list of parts, or null.
+/// What is wrong with messages, in words that go behind "messages "; empty where nothing is. Each is an
+/// object with a role (letters, digits, - and _) and a content: a text, a list of parts, or null.
 std::string message_refusal(const nlohmann::ordered_json& messages);
 
 }  // namespace stagformer::internal

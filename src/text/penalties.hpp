@@ -1,5 +1,5 @@
-// Penalties on tokens that a sequence holds already. Every rank knows the sequence, so each changes the logits
-// of its own slice of the vocabulary, and the choice stays the same for every number of ranks.
+// Penalties on tokens that a sequence holds already. Every rank knows the sequence, so each changes the
+// logits of its own slice of the vocabulary, and the choice stays the same for every number of ranks.
 #pragma once
 
 #include <cstdint>

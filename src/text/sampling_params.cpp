@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kFirstCandidates = 64;  // holds most nuclei of a trained model
 constexpr float kLeastRepetitionPenalty = 0.01F, kMostRepetitionPenalty = 100, kMostPenalty = 100;
-constexpr float kLeastTemperature = 1e-6F;     // keeps 1 / temperature and all that follows from it finite
+constexpr float kLeastTemperature = 1e-6F;  // keeps 1 / temperature and all that follows from it finite
 
 void check_field(bool good, const char* field, const char* range, double found) {
   if (!good) throw UsageError(std::string(field) + " must be " + range + ", found " + std::to_string(found));

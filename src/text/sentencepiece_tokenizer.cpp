@@ -53,7 +53,8 @@ SentencePieceTokenizer::SentencePieceTokenizer(std::span<const std::byte> model)
   if (processor_->GetPieceSize() <= 0) refuse("the model has no pieces");
   for (int id = 0; id < processor_->GetPieceSize(); ++id) {
     bytes_.push_back(bytes_of_piece(id));
-    if (processor_->IsControl(id)) control_tokens_.add({.content = token_name(id), .id = id, .special = true});
+    if (processor_->IsControl(id))
+      control_tokens_.add({.content = token_name(id), .id = id, .special = true});
   }
   leading_space_ = find_leading_space();
 }

@@ -39,8 +39,7 @@ ExpressionPointer ExpressionParser::expression() {
   while (tokens_.take_name("if")) {
     ExpressionPointer condition = disjunction();
     ExpressionPointer otherwise = tokens_.take_name("else") ? expression() : nullptr;
-    value =
-        make_with(Kind::conditional, "", std::move(condition), std::move(value), std::move(otherwise));
+    value = make_with(Kind::conditional, "", std::move(condition), std::move(value), std::move(otherwise));
   }
   --depth_;
   return value;

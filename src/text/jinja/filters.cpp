@@ -59,7 +59,8 @@ Value tojson(const Value& input, const Arguments& a) {
   }
   if (const Value* separators = a.find(2, "separators"); separators && !separators->is_none()) {
     const std::vector<Value> both = elements(*separators);
-    if (both.size() != 2 || !both[0].text() || !both[1].text()) fail("tojson's separators are no two strings");
+    if (both.size() != 2 || !both[0].text() || !both[1].text())
+      fail("tojson's separators are no two strings");
     style.item_separator = both[0].text()->bytes();
     style.key_separator = both[1].text()->bytes();
   }
@@ -222,10 +223,9 @@ Value chosen(const Value& input, const Arguments& a, bool by_attribute, bool wan
   std::vector<Value> kept;
   for (const Value& item : elements(input)) {
     const Value subject = by_attribute ? path_of(item, a.positional[0]) : item;
-    const bool passes =
-        a.positional.size() > place
-            ? apply_test(name_argument(a, place, "select"), subject, arguments_behind(a, place + 1))
-            : truth(subject);
+    const bool passes = a.positional.size() > place ? apply_test(name_argument(a, place, "select"), subject,
+                                                                 arguments_behind(a, place + 1))
+                                                    : truth(subject);
     if (passes == wanted) kept.push_back(item);
   }
   return Value::generator(std::move(kept));

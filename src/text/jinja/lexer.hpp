@@ -9,7 +9,19 @@
 namespace stagformer::internal::jinja {
 
 struct Token {
-  enum class Kind { data, block_begin, block_end, print_begin, print_end, name, integer, number, text, sign, end };
+  enum class Kind {
+    data,
+    block_begin,
+    block_end,
+    print_begin,
+    print_end,
+    name,
+    integer,
+    number,
+    text,
+    sign,
+    end
+  };
   Kind kind = Kind::end;
   std::string text;  ///< of a text literal: what it stands for
   int line = 0;

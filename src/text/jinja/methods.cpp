@@ -9,11 +9,12 @@ namespace stagformer::internal::jinja {
 namespace {
 
 constexpr std::array<std::string_view, 35> kOtherTextMethods = {
-    "title", "casefold", "center", "encode", "expandtabs", "format", "format_map", "index", "isalnum",
-    "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable",
-    "isspace", "istitle", "isupper", "join", "ljust", "maketrans", "partition", "removeprefix",
-    "removesuffix", "rfind", "rindex", "rjust", "rpartition", "rsplit", "splitlines", "swapcase", "translate", "zfill"};
-constexpr std::array<std::string_view, 7> kOtherDictMethods = {"clear", "copy",       "fromkeys", "pop",
+    "title",   "casefold",   "center",      "encode",       "expandtabs",   "format",    "format_map",
+    "index",   "isalnum",    "isalpha",     "isascii",      "isdecimal",    "isdigit",   "isidentifier",
+    "islower", "isnumeric",  "isprintable", "isspace",      "istitle",      "isupper",   "join",
+    "ljust",   "maketrans",  "partition",   "removeprefix", "removesuffix", "rfind",     "rindex",
+    "rjust",   "rpartition", "rsplit",      "splitlines",   "swapcase",     "translate", "zfill"};
+constexpr std::array<std::string_view, 7> kOtherDictMethods = {"clear",   "copy",       "fromkeys", "pop",
                                                                "popitem", "setdefault", "update"};
 constexpr std::array<std::string_view, 11> kListMethods = {
     "append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"};

@@ -46,14 +46,14 @@ using Block = std::vector<Statement>;
 
 struct Statement {
   enum class Kind {
-    text,          ///< text
-    print,         ///< expression
-    set,           ///< targets = expression
-    set_field,     ///< targets[0].targets[1] = expression, of a namespace
-    set_block,     ///< targets[0] = what body prints
-    condition,     ///< if expression: body, else: otherwise
-    loop,          ///< for targets in expression if filter: body, else: otherwise
-    macro,         ///< name targets[0], parameters targets[1..] with defaults (null: none)
+    text,       ///< text
+    print,      ///< expression
+    set,        ///< targets = expression
+    set_field,  ///< targets[0].targets[1] = expression, of a namespace
+    set_block,  ///< targets[0] = what body prints
+    condition,  ///< if expression: body, else: otherwise
+    loop,       ///< for targets in expression if filter: body, else: otherwise
+    macro,      ///< name targets[0], parameters targets[1..] with defaults (null: none)
     continue_loop,
     break_loop,
   };

@@ -54,18 +54,33 @@ class Interpreter {
   Flow run(const Statement& statement, Scope& scope, Text& out) {
     using Kind = Statement::Kind;
     switch (statement.kind) {
-      case Kind::text: out += Text(statement.text); break;
-      case Kind::print: out += to_text(evaluate(*statement.expression, scope)); break;
-      case Kind::set: assign(statement.targets, evaluate(*statement.expression, scope), scope); break;
-      case Kind::set_field: set_field(statement, scope); break;
-      case Kind::set_block: set_block(statement, scope); break;
+      case Kind::text:
+        out += Text(statement.text);
+        break;
+      case Kind::print:
+        out += to_text(evaluate(*statement.expression, scope));
+        break;
+      case Kind::set:
+        assign(statement.targets, evaluate(*statement.expression, scope), scope);
+        break;
+      case Kind::set_field:
+        set_field(statement, scope);
+        break;
+      case Kind::set_block:
+        set_block(statement, scope);
+        break;
       case Kind::condition:
         return run(truth(evaluate(*statement.expression, scope)) ? statement.body : statement.otherwise,
                    scope, out);
-      case Kind::loop: return loop(statement, scope, out);
-      case Kind::macro: define(statement, scope); break;
-      case Kind::continue_loop: return Flow::next;
-      case Kind::break_loop: return Flow::out;
+      case Kind::loop:
+        return loop(statement, scope, out);
+      case Kind::macro:
+        define(statement, scope);
+        break;
+      case Kind::continue_loop:
+        return Flow::next;
+      case Kind::break_loop:
+        return Flow::out;
     }
     return Flow::on;
   }
@@ -113,9 +128,9 @@ class Interpreter {
   static Value loop_value(const std::vector<Value>& items, std::size_t at) {
     const auto i = static_cast<std::int64_t>(at), count = static_cast<std::int64_t>(items.size());
     Dict loop;
-    loop.entries = {{"index", Value(i + 1)},         {"index0", Value(i)},
-                    {"revindex", Value(count - i)},  {"revindex0", Value(count - i - 1)},
-                    {"first", Value(i == 0)},        {"last", Value(i + 1 == count)},
+    loop.entries = {{"index", Value(i + 1)},        {"index0", Value(i)},
+                    {"revindex", Value(count - i)}, {"revindex0", Value(count - i - 1)},
+                    {"first", Value(i == 0)},       {"last", Value(i + 1 == count)},
                     {"length", Value(count)}};
     if (i > 0) loop.set("previtem", items[at - 1]);
     if (i + 1 < count) loop.set("nextitem", items[at + 1]);
@@ -153,24 +168,39 @@ class Interpreter {
   Value evaluate(const Expression& e, const Scope& scope) {
     using Kind = Expression::Kind;
     switch (e.kind) {
-      case Kind::literal: return e.value;
-      case Kind::name: return look_up(e.name, scope);
-      case Kind::list: return Value::list(all(e, 0, scope));
-      case Kind::tuple: return Value::list(all(e, 0, scope), true);
-      case Kind::dict: return dict(e, scope);
-      case Kind::attribute: return attribute_of(operand(e, 0, scope), e.name);
-      case Kind::item: return item_of(operand(e, 0, scope), operand(e, 1, scope));
+      case Kind::literal:
+        return e.value;
+      case Kind::name:
+        return look_up(e.name, scope);
+      case Kind::list:
+        return Value::list(all(e, 0, scope));
+      case Kind::tuple:
+        return Value::list(all(e, 0, scope), true);
+      case Kind::dict:
+        return dict(e, scope);
+      case Kind::attribute:
+        return attribute_of(operand(e, 0, scope), e.name);
+      case Kind::item:
+        return item_of(operand(e, 0, scope), operand(e, 1, scope));
       case Kind::slice:
         return slice_of(operand(e, 0, scope), operand(e, 1, scope), operand(e, 2, scope),
                         operand(e, 3, scope));
-      case Kind::call: return call(e, scope);
-      case Kind::filter: return apply_filter(e.name, operand(e, 0, scope), arguments(e, scope));
-      case Kind::test: return Value(apply_test(e.name, operand(e, 0, scope), arguments(e, scope)));
-      case Kind::unary: return unary(e, scope);
-      case Kind::binary: return binary(e.name, operand(e, 0, scope), operand(e, 1, scope));
-      case Kind::logic: return logic(e, scope);
-      case Kind::comparison: return comparison(e, scope);
-      case Kind::conditional: return operand(e, truth(operand(e, 0, scope)) ? 1 : 2, scope);
+      case Kind::call:
+        return call(e, scope);
+      case Kind::filter:
+        return apply_filter(e.name, operand(e, 0, scope), arguments(e, scope));
+      case Kind::test:
+        return Value(apply_test(e.name, operand(e, 0, scope), arguments(e, scope)));
+      case Kind::unary:
+        return unary(e, scope);
+      case Kind::binary:
+        return binary(e.name, operand(e, 0, scope), operand(e, 1, scope));
+      case Kind::logic:
+        return logic(e, scope);
+      case Kind::comparison:
+        return comparison(e, scope);
+      case Kind::conditional:
+        return operand(e, truth(operand(e, 0, scope)) ? 1 : 2, scope);
     }
     return Value();
   }
@@ -202,7 +232,8 @@ class Interpreter {
     Dict dict;
     for (std::size_t i = 0; i < e.operands.size(); i += 2) {
       const Value key = operand(e, i, scope);
-      if (!key.text()) fail(std::string("a key that is no string but ") + key.type_name() + " is not supported");
+      if (!key.text())
+        fail(std::string("a key that is no string but ") + key.type_name() + " is not supported");
       dict.set(*key.text(), operand(e, i + 1, scope));
     }
     return Value::dict(std::move(dict));

@@ -2,8 +2,8 @@
 // it, when the template is read where that can be known, else when it is reached.
 //
 // Blocks: if, for (with a condition, else, break, continue, loop.*), set, macro, generation. Not: include,
-// import, block, call, filter, raw, with, recursive loops. Filters, tests and methods: filters.cpp, tests.cpp,
-// methods.cpp.
+// import, block, call, filter, raw, with, recursive loops. Filters, tests and methods: filters.cpp,
+// tests.cpp, methods.cpp.
 #pragma once
 
 #include <string>

@@ -38,8 +38,8 @@ void fail(const std::string& problem) {
 }
 
 Value Value::function(std::string name, std::function<Value(const Arguments&)> call) {
-  return Value(
-      std::shared_ptr<const Function>(std::make_shared<Function>(Function{std::move(name), std::move(call)})));
+  return Value(std::shared_ptr<const Function>(
+      std::make_shared<Function>(Function{std::move(name), std::move(call)})));
 }
 
 const Value* Dict::find(const std::string& key) const {

@@ -50,8 +50,8 @@ class Value {
 
   Value() : data_(Undefined{}) {}
   template <typename T>
-    requires std::constructible_from<Variant, std::in_place_type_t<T>, T>
-  Value(T data) : data_(std::in_place_type<T>, std::move(data)) {}
+  requires std::constructible_from<Variant, std::in_place_type_t<T>, T> Value(T data)
+      : data_(std::in_place_type<T>, std::move(data)) {}
   Value(const char* text) : data_(Text(text)) {}
   static Value list(std::vector<Value> items, bool tuple = false) {
     return Value(std::shared_ptr<const List>(std::make_shared<List>(List{std::move(items), tuple})));

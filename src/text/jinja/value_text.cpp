@@ -100,9 +100,8 @@ class JsonWriter {
   void write(const Value& value, std::int64_t depth) {
     if (const Text* text = value.text()) return write_text(text->bytes());
     if (const List* list = value.list(); list && !list->generator)
-      return write_all("[", "]", list->items.size(), depth, [&](std::size_t i) {
-        write(list->items[i], depth + 1);
-      });
+      return write_all("[", "]", list->items.size(), depth,
+                       [&](std::size_t i) { write(list->items[i], depth + 1); });
     if (const Dict* dict = value.dict()) return write_dict(*dict, depth);
     if (value.is_none()) {
       out_ += "null";
@@ -190,7 +189,8 @@ Text to_text(const Value& value) {
   if (const bool* flag = value.get<bool>()) return *flag ? "True" : "False";
   if (const std::int64_t* integer = value.get<std::int64_t>()) return std::to_string(*integer);
   if (const double* number = value.get<double>()) return float_text(*number);
-  if ((value.list() && !value.list()->generator) || value.dict()) return Text(repr(value), any_foreign(value));
+  if ((value.list() && !value.list()->generator) || value.dict())
+    return Text(repr(value), any_foreign(value));
   fail(std::string("a ") + value.type_name() + " cannot be printed");
 }
 

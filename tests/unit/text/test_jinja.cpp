@@ -157,9 +157,9 @@ TEST(Messages, AreCheckedBeforeTheTemplateSeesThem) {
   EXPECT_EQ(message_refusal(messages_of(R"([{"role": "user", "content": "a"}])")), "");
   EXPECT_EQ(message_refusal(messages_of(R"([{"role": "user", "content": [{"type": "text"}]}])")), "");
   EXPECT_EQ(message_refusal(messages_of(R"([{"role": "assistant", "content": null}])")), "");
-  for (const char* text : {"[]", "{}", "\"a\"", "[1]", R"([{"content": "a"}])", R"([{"role": "", "content": "a"}])",
-                           R"([{"role": "im_end|>", "content": "a"}])", R"([{"role": 1, "content": "a"}])",
-                           R"([{"role": "user", "content": 1}])"})
+  for (const char* text : {"[]", "{}", "\"a\"", "[1]", R"([{"content": "a"}])",
+                           R"([{"role": "", "content": "a"}])", R"([{"role": "im_end|>", "content": "a"}])",
+                           R"([{"role": 1, "content": "a"}])", R"([{"role": "user", "content": 1}])"})
     EXPECT_NE(message_refusal(messages_of(text)), "") << text;
 }
 

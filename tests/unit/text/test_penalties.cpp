@@ -92,7 +92,9 @@ TEST(Penalties, AreOffByDefaultAndChecked) {
 std::vector<TopToken> expected_top(const std::vector<float>& logits, std::size_t n) {
   std::vector<std::int32_t> order(logits.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
-  const auto logit = [&](std::int32_t id) { return static_cast<double>(logits[static_cast<std::size_t>(id)]); };
+  const auto logit = [&](std::int32_t id) {
+    return static_cast<double>(logits[static_cast<std::size_t>(id)]);
+  };
   std::ranges::stable_sort(order, [&](std::int32_t a, std::int32_t b) { return logit(a) > logit(b); });
   double sum = 0;
   for (const std::int32_t id : order) sum += std::exp(logit(id) - logit(order[0]));
