@@ -13,6 +13,7 @@
 #include "cli/conversation.hpp"
 #include "cli/files.hpp"
 #include "cli/model_run.hpp"
+#include "comm/launcher.hpp"
 #include "pipeline/agreement.hpp"
 #include "pipeline/generation.hpp"
 #include "pipeline/tags.hpp"
@@ -85,8 +86,7 @@ class ChatCommand final : public Command {
 
   /// Rank 0, to the end of the conversation.
   Turn::Kind talk() {
-    const bool launched = run_->world().size() > 1;
-    console_.emplace(launched || isatty(STDIN_FILENO));
+    console_.emplace(detect_launcher() || isatty(STDIN_FILENO));
     spdlog::info("/reset begins anew, /stop ends an answer, /quit or Ctrl-D ends");
     while (const auto line = console_->next_line()) {
       if (*line == "/quit") break;

@@ -47,7 +47,7 @@ struct SourceTokenizer {
   std::string type;  ///< of checkpoint-format.md; empty: the source has none
   std::vector<std::byte> model;
   std::string origin;  ///< the file it was made from, for messages
-  ChatText chat;
+  ChatText chat = {};
 };
 
 struct ImportSource {

@@ -39,7 +39,7 @@ struct GenerationResult {
   std::vector<float> log_probabilities;  ///< of token_ids, where asked for
   std::string finish_reason;             ///< length | stop | eos | error
   std::string error;                     ///< one line, with finish_reason error
-  std::vector<TopToken> top;             ///< [token_ids.size()][top_log_probabilities]
+  std::vector<TopToken> top = {};        ///< [token_ids.size()][top_log_probabilities]
 };
 
 /// Times of one replica's run, for the report.

@@ -40,27 +40,18 @@ ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model,
       last_(model.part().hosts_last(model.config())),
       row_capacity_(rows),
       logits_stride_(logits_stride_of(model.part())),
-      z_(last_ ? static_cast<std::size_t>(rows * model.config().hidden_size) : 0),
       z_operand_(model.part().any_head ? rows : 0, model.config().hidden_size),
       logits_(static_cast<std::size_t>(rows * logits_stride_)),
       results_(static_cast<std::size_t>(rows)),
       top_per_row_(static_cast<std::size_t>(top)),
       top_(static_cast<std::size_t>(rows) * top_per_row_),
-      own_outputs_(static_cast<std::size_t>(model.part().sections)),
-      parts_(sliced() ? transport.size() : 1) {
-  const int last_rank = transport.size() - 1;
-  const std::size_t z_bytes = static_cast<std::size_t>(rows * config_.hidden_size) * sizeof(float);
-  if (!alone() && sliced())
-    z_tree_ = std::make_unique<TreeBroadcast>(transport, last_rank, z_bytes, tag(Tag::z));
-  if (!alone() && !sliced())
+      parts_(sliced() ? transport.size() : 1),
+      states_(transport, grid, model, clock, trace, sliced() && transport.size() > 1, rows) {
+  if (!sliced())
     result_tree_ = std::make_unique<TreeBroadcast>(
-        transport, last_rank,
+        transport, transport.size() - 1,
         sizeof(Header) + results_.size() * sizeof(ReadoutResult) + top_.size() * sizeof(TopToken),
         tag(Tag::picks));
-  if (config_.sections.readout == Readout::linear_combination)
-    outputs_sum_ = std::make_unique<TreeSum>(transport, grid.sections,
-                                             static_cast<std::size_t>(rows * config_.hidden_size),
-                                             tag(Tag::outputs_sum));
 }
 
 ReadOut::~ReadOut() = default;
@@ -77,7 +68,7 @@ int ReadOut::contributing_sections(const ModelConfig& config, const RankPart& pa
 
 void ReadOut::begin(std::span<const ReadoutRow> readouts, const float* outputs, std::int64_t pass) {
   STAG_CHECK(static_cast<std::int64_t>(readouts.size()) <= row_capacity_, readouts.size(), row_capacity_);
-  const float* z = final_states(readouts.size(), outputs, pass);
+  const float* z = states_.make(readouts.size(), outputs, pass);
   if (!sliced() && !is_last()) return;
   compute_logits(readouts.size(), z, pass);
   start_exchange(readouts, pass);
@@ -92,65 +83,10 @@ ReadoutOutcome ReadOut::finish(std::span<const ReadoutRow> readouts, std::int64_
 
 std::span<const ReadoutResult> ReadOut::run_alone(std::span<const ReadoutRow> readouts, const float* outputs,
                                                   std::int64_t pass) {
-  STAG_CHECK(is_last() && parts_ == 1 && !outputs_sum_, parts_);
+  STAG_CHECK(is_last() && parts_ == 1 && !states_.sums_sections(), parts_);
   begin(readouts, outputs, pass);
   pick_all(readouts, pass);
   return std::span(results_).first(readouts.size());
-}
-
-/// z = norm_f(y^p), or norm_f(sum_s c_s y^s): made by the last rank, handed to all that compute logits.
-/// [rows, d]
-const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::int64_t pass) {
-  const float* combined = outputs_sum_ ? sum_outputs(rows, outputs, pass) : outputs;
-  if (is_last()) return make_z(rows, combined, pass);
-  return z_tree_ ? wait_for_z(rows, pass) : nullptr;
-}
-
-/// The sum on the last rank, null elsewhere.
-const float* ReadOut::sum_outputs(std::size_t rows, const float* outputs, std::int64_t pass) {
-  const TraceScope span(trace_, TraceSpan::Kind::sum_outputs, pass, rows);
-  const PhaseScope phase(clock_, Phase::wait_z);
-  const std::size_t values = rows * static_cast<std::size_t>(config_.hidden_size);
-  for (std::size_t s = 0; s < own_outputs_.size(); ++s) own_outputs_[s] = outputs + s * values;
-  outputs_sum_->start(own_outputs_, values);
-  return outputs_sum_->wait({"the sum of the sections' outputs", -1, pass});
-}
-
-const float* ReadOut::make_z(std::size_t rows, const float* combined, std::int64_t pass) {
-  const TraceScope span(trace_, TraceSpan::Kind::make_z, pass, rows);
-  const auto d = static_cast<std::size_t>(config_.hidden_size);
-  const std::size_t bytes = rows * d * sizeof(float);
-  {
-    const PhaseScope phase(clock_, Phase::head);
-    for (std::size_t b = 0; b < rows; ++b)
-      rms_norm(combined + b * d, model_.final_norm().data(), config_.hidden_size,
-               static_cast<float>(config_.rms_norm_eps), z_.data() + b * d);
-  }
-  if (!z_tree_) return z_.data();
-  const PhaseScope phase(clock_, Phase::wait_z);
-  const WaitSubject earlier{"earlier final hidden states to leave", -1, pass};
-  std::memcpy(z_tree_->acquire(earlier).data(), z_.data(), bytes);
-  z_tree_->start(bytes, earlier);
-  trace_tree(TraceMessage::Kind::z, *z_tree_, pass);
-  return reinterpret_cast<const float*>(z_tree_->wait(earlier).data());
-}
-
-const float* ReadOut::wait_for_z(std::size_t rows, std::int64_t pass) {
-  const TraceScope span(trace_, TraceSpan::Kind::wait_z, pass, rows);
-  const PhaseScope phase(clock_, Phase::wait_z);
-  const WaitSubject subject{"the final hidden states", transport_.size() - 1, pass};
-  z_tree_->start(rows * static_cast<std::size_t>(config_.hidden_size) * sizeof(float), subject);
-  const std::span<const std::byte> z = z_tree_->wait(subject);
-  trace_tree(TraceMessage::Kind::z, *z_tree_, pass);
-  return reinterpret_cast<const float*>(z.data());
-}
-
-/// Both ends of this rank's messages in a tree, at the moment that it had the data.
-void ReadOut::trace_tree(TraceMessage::Kind kind, const TreeBroadcast& tree, std::int64_t pass) {
-  if (!trace_.on()) return;
-  if (tree.parent() >= 0) trace_.record(TraceMessage{kind, false, tree.parent(), pass, tree.had_data_s()});
-  for (const int child : tree.children())
-    trace_.record(TraceMessage{kind, true, child, pass, tree.had_data_s()});
 }
 
 void ReadOut::compute_logits(std::size_t rows, const float* z, std::int64_t pass) {
@@ -386,7 +322,7 @@ void ReadOut::tell_results(std::size_t rows, std::size_t bytes, std::int64_t pas
   std::memcpy(message, results_.data(), rows * sizeof(ReadoutResult));
   std::ranges::copy(std::as_bytes(top_of(0, rows)), message + rows * sizeof(ReadoutResult));
   result_tree_->start(bytes, earlier);
-  trace_tree(TraceMessage::Kind::token, *result_tree_, pass);
+  trace_tree(trace_, TraceMessage::Kind::token, *result_tree_, pass);
 }
 
 void ReadOut::wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t pass) {
@@ -399,7 +335,7 @@ void ReadOut::wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t
   const WaitSubject subject{"the chosen tokens", transport_.size() - 1, pass};
   result_tree_->start(bytes, subject);
   const std::byte* message = result_tree_->wait(subject).data();
-  trace_tree(TraceMessage::Kind::token, *result_tree_, pass);
+  trace_tree(trace_, TraceMessage::Kind::token, *result_tree_, pass);
   Header header;
   std::memcpy(&header, message, sizeof header);
   message += sizeof header;

@@ -14,8 +14,8 @@
 #include "base/thread_team.hpp"
 #include "comm/collective.hpp"
 #include "comm/transport.hpp"
-#include "comm/tree_sum.hpp"
 #include "model/scratch.hpp"
+#include "pipeline/final_states.hpp"
 #include "pipeline/grid.hpp"
 #include "pipeline/options.hpp"
 #include "pipeline/pass.hpp"
@@ -75,11 +75,6 @@ class ReadOut {
 
   void begin(std::span<const ReadoutRow> readouts, const float* outputs, std::int64_t pass);
   ReadoutOutcome finish(std::span<const ReadoutRow> readouts, std::int64_t pass);
-  const float* final_states(std::size_t rows, const float* outputs, std::int64_t pass);
-  const float* sum_outputs(std::size_t rows, const float* outputs, std::int64_t pass);
-  const float* make_z(std::size_t rows, const float* combined, std::int64_t pass);
-  const float* wait_for_z(std::size_t rows, std::int64_t pass);
-  void trace_tree(TraceMessage::Kind kind, const TreeBroadcast& tree, std::int64_t pass);
   void compute_logits(std::size_t rows, const float* z, std::int64_t pass);
   RecordLayout layout_of(std::span<const ReadoutRow> readouts, std::int64_t candidates) const;
   void write_records(std::span<const ReadoutRow> readouts, const RecordLayout& layout, std::byte* message);
@@ -100,7 +95,6 @@ class ReadOut {
   void wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t pass);
   bool sliced() const { return head_ != HeadMode::last; }
   bool is_last() const { return last_; }
-  bool alone() const { return transport_.size() == 1; }
 
   Transport& transport_;
   const RankModel& model_;
@@ -112,18 +106,15 @@ class ReadOut {
   bool last_;
   std::int64_t row_capacity_;
   std::int64_t logits_stride_;
-  AlignedBuffer<float> z_;              // [rows, d] on the last rank
   Operand z_operand_;                   // the same quantised, where the head takes it so
   AlignedBuffer<float> logits_;         // [rows, logits_stride], this rank's slice of the vocabulary
   std::vector<std::byte> own_records_;  // a lone rank's, or the last rank's under --head last
   std::vector<ReadoutResult> results_;
   std::size_t top_per_row_;
-  std::vector<TopToken> top_;              // [rows, top_per_row]
-  std::vector<const float*> own_outputs_;  // [own section]
-  int parts_;                              // slices of the vocabulary
-  std::unique_ptr<TreeBroadcast> z_tree_;
+  std::vector<TopToken> top_;  // [rows, top_per_row]
+  int parts_;                  // slices of the vocabulary
+  FinalStates states_;
   std::unique_ptr<TreeBroadcast> result_tree_;
-  std::unique_ptr<TreeSum> outputs_sum_;
   std::unique_ptr<AllGather> exchange_;
   std::vector<std::unique_ptr<AllGather>> retired_;
   std::size_t exchange_capacity_ = 0;

@@ -117,14 +117,26 @@ std::vector<std::int32_t> HuggingFaceTokenizer::encode_chat(std::string_view tex
   return ids;
 }
 
-/// Where normalising changes the text its marks have no place any more: all of it then counts as foreign if
-/// any is.
+/// The marks of the normal form of a text: that of its foreign and own runs, each by itself. Where these do
+/// not make the whole's (a user's accent behind the template's letter), all of it counts as foreign.
+std::vector<bool> normal_marks(const Normalizer& normalizer, std::string_view text, const std::string& normal,
+                               const std::vector<bool>& foreign) {
+  std::string joined;
+  std::vector<bool> marks;
+  for (std::size_t begin = 0, end = 0; begin < text.size(); begin = end) {
+    while (end < text.size() && foreign[end] == foreign[begin]) ++end;
+    joined += normalizer.normalize(std::string(text.substr(begin, end - begin)));
+    marks.resize(joined.size(), foreign[begin]);
+  }
+  return joined == normal ? marks : std::vector<bool>(normal.size(), true);
+}
+
 void HuggingFaceTokenizer::encode_between(std::string_view text, const std::vector<bool>& foreign,
                                           Cache& cache, std::vector<std::int32_t>& ids) const {
   const std::string normal = normalizer_.normalize(std::string(text));
-  const bool any = std::ranges::find(foreign, true) != foreign.end();
   std::vector<bool> marks;
-  if (any) marks = normal == text ? foreign : std::vector<bool>(normal.size(), true);
+  if (std::ranges::find(foreign, true) != foreign.end())
+    marks = normal == text ? foreign : normal_marks(normalizer_, text, normal, foreign);
   for (const TextSegment& segment : normalized_tokens_.split(normal, marks)) {
     if (segment.id >= 0)
       ids.push_back(segment.id);

@@ -7,9 +7,13 @@ import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import h5py
-from support import CHECKPOINT, CONFIG, HANG, INPUT, INTERRUPTED, USAGE, TestCase, checkpoint, environment, launch, main, run
+from support import (CHECKPOINT, CONFIG, HANG, INPUT, INTERRUPTED, MPIEXEC, PROGRAM, USAGE, TestCase, checkpoint, environment,
+                     launch, main, run)
+
+LAUNCH = Path(__file__).parents[2] / "launch" / "run"
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.role[0] | upper }}{{ m.content }}.{% endfor %}A"
 PICKY = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ m.content }}{% endfor %}"
@@ -143,15 +147,17 @@ class Sampling(TestCase):
 class Conversation:
     """A chat under way, spoken with through a pipe or a terminal."""
 
-    def __init__(self, test, *args, ranks=None, template=TEMPLATE, terminal=False):
+    def __init__(self, test, *args, ranks=None, template=TEMPLATE, terminal=False, launcher=None):
         self.record = test.folder / "record.json"
-        self.command = launch(["chat", "--checkpoint", checkpoint("separate2"), "--chat-template", test.file("chat.jinja", template),
-                               "--json", str(self.record), *args], ranks=ranks)
+        chat = ["chat", "--checkpoint", checkpoint("separate2"), "--chat-template", test.file("chat.jinja", template), "--json",
+                str(self.record), *args]
+        self.command = [*launcher, *chat] if launcher else launch(chat, ranks=ranks)
         self.output = b""
         if terminal:
             self.pid, self.end = pty.fork()
             if self.pid == 0:
-                os.execvpe(self.command[0], self.command, environment())
+                os.execvpe(self.command[0], self.command, environment(
+                    {"STAGFORMER_PROGRAM": PROGRAM, "STAGFORMER_MPIRUN": MPIEXEC} if launcher else None))
             self.input = self.end
         else:
             self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -290,6 +296,29 @@ class Chat(TestCase):
         chat.say("/quit\n")
         self.assertEqual(chat.close(), 0, chat.output)
         self.assertEqual([turn["finish_reason"] for turn in chat.turns()], ["stopped"])
+
+    def test_launch_run_edits_lines_and_takes_interrupts_for_itself(self):
+        chat = Conversation(self, *SLOW, terminal=True, launcher=[str(LAUNCH), "-n", "2", "--bind", "none", "--"])
+        chat.wait_for(lambda output: output.endswith(b"> "))
+        chat.say("hlo\x1b[D\x1b[Del\x1b[D\x1b[D\x1b[C\x1b[C\r")  # hlo, two to the left, el
+        chat.wait_for(lambda output: len(output.rpartition(b"\r\n")[2]) > 4 and not output.endswith(b"> "))
+        chat.say("\x03")
+        chat.wait_for(lambda output: output.endswith(b"> "))
+        chat.say("\x03")
+        chat.wait_for(lambda output: b"Ctrl-D ends" in output and output.endswith(b"> "))
+        chat.say("\x1b[A\r")  # the line before
+        chat.wait_for(lambda output: len(output.rpartition(b"\r\n")[2]) > 4 and not output.endswith(b"> "))
+        chat.say("\x03")
+        chat.wait_for(lambda output: output.endswith(b"> "))
+        chat.say("\x04")
+        self.assertEqual(chat.close(), 0, chat.output)
+        self.assertEqual([turn["finish_reason"] for turn in chat.turns()], ["stopped", "stopped"])
+        self.assertEqual([turn["prompt_tokens"] for turn in chat.turns()][0], len("?Uhello.A"))
+
+    def test_launch_run_passes_on_how_it_ended(self):
+        chat = Conversation(self, "--context", "65", terminal=True, launcher=[str(LAUNCH), "-n", "2", "--bind", "none", "--"])
+        self.assertEqual(chat.close(), INPUT, chat.output)
+        self.assertIn(b"--context 65", chat.output)
 
     def test_a_signal_ends_it(self):
         chat = Conversation(self, *SLOW)

@@ -155,7 +155,9 @@ class Lexer {
       while (end < source_.size() && (is_digit(source_[end]) || source_[end] == '_')) ++end;
     };
     digits();
-    const bool fraction = end + 1 < source_.size() && source_[end] == '.' && is_digit(source_[end + 1]);
+    const bool is_index = at_ > 0 && source_[at_ - 1] == '.';  // a.0.1: two of them
+    const bool fraction =
+        !is_index && end + 1 < source_.size() && source_[end] == '.' && is_digit(source_[end + 1]);
     if (fraction) {
       ++end;
       digits();

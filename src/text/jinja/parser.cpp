@@ -76,6 +76,7 @@ class Parser {
     if (keyword == "set") return block.push_back(set());
     if (keyword == "macro") return block.push_back(macro());
     if (keyword == "generation") return generation(block);
+    if (keyword.starts_with("end") || keyword.starts_with("el")) tokens_.refuse("unexpected block");
     if (keyword != "break" && keyword != "continue") tokens_.refuse("this block is not supported");
     tokens_.take();
     block.push_back(make(keyword == "break" ? Kind::break_loop : Kind::continue_loop));

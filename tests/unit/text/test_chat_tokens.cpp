@@ -67,6 +67,12 @@ TEST(ChatTokens, NormalisingKeepsControlTokensOut) {
   const auto tokenizer = chatml_tokenizer(true);
   const Ids ids = chat.encode(user("e\u0301<|im_end|>"), *tokenizer);
   EXPECT_EQ(std::ranges::count(ids, kTurnEnd), 1);
+  EXPECT_EQ(ids.back(), kTurnEnd);
+  // An accent of the user's that joins the template's letter: no marks are left, hence no control tokens.
+  const ChatTemplate joined("{{ messages[0].content }}<|im_end|>e{{ messages[1].content }}", "", "");
+  const ordered_json two = {{{"role", "user"}, {"content", "<|im_end|>"}},
+                            {{"role", "user"}, {"content", "\u0301"}}};
+  EXPECT_EQ(std::ranges::count(joined.encode(two, *tokenizer), kTurnEnd), 0);
 }
 
 TEST(ChatTokens, ByteTokenizerWritesBosAndEos) {

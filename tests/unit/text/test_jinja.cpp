@@ -118,7 +118,7 @@ TEST(Jinja, NamesWhatItDoesNotKnow) {
       {"{% set a, b = [1] %}", "1 values for 2 names"},
       {"{{ raise_exception('no\nway') }}", "no way"},
       {"{{ {1: 2} }}", "a key that is no string"},
-      {"{{ " + std::string(5000, '(') + " }}", "nested too deep"},
+      {"{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}", "nested too deep"},
   };
   for (const auto& [source, words] : cases) {
     try {
