@@ -105,8 +105,8 @@ class Sampling(TestCase):
         flag = self.succeeds(generate("--prompt", "abcabc", "--max-tokens", "30", "--token-ids", "--repetition-penalty", "1.5"))
         self.assertEqual(" ".join(map(str, records["1"]["token_ids"])), flag.text.strip())
         self.assertNotEqual(records["1"]["token_ids"], records["2"]["token_ids"])
-        self.fails(generate("--prompts", self.prompts([{"prompt": "a", "repetition_penalty": 0}])), INPUT, "repetition_penalty")
         self.fails(generate("--prompts", lines, "--draft", "2"), INPUT, "--draft")
+        self.fails(generate("--prompts", self.prompts([{"prompt": "a", "repetition_penalty": 0}])), INPUT, "repetition_penalty")
         self.fails(generate("--prompt", "a", "--draft", "2", "--presence-penalty", "1"), USAGE, "--draft")
 
     def test_likeliest_tokens(self):
@@ -201,6 +201,11 @@ class Conversation:
         return json.loads(self.record.read_text())["result"]["turns"]
 
 
+def is_answered(output):
+    """Whether a terminal shows the beginning of an answer behind the last prompt."""
+    return len(output.rpartition(b"> ")[2].partition(b"\r\n")[2]) > 2
+
+
 SLOW = ("--delay-section", "0:60", "--max-tokens", "40")
 
 
@@ -273,13 +278,13 @@ class Chat(TestCase):
         chat = Conversation(self, *SLOW, terminal=True)
         chat.wait_for(lambda output: b"> " in output)
         chat.say("hello\n")
-        chat.wait_for(lambda output: len(output.rpartition(b"hello\r\n")[2]) > 2)
+        chat.wait_for(is_answered)
         chat.say("\x03")
         chat.wait_for(lambda output: output.endswith(b"> "))
         chat.say("\x03")
         chat.wait_for(lambda output: b"Ctrl-D ends" in output.rpartition(b"hello\r\n")[2])
         chat.say("b\n")
-        chat.wait_for(lambda output: len(output.rpartition(b"b\r\n")[2]) > 2)
+        chat.wait_for(is_answered)
         chat.say("\x03")
         chat.wait_for(lambda output: output.endswith(b"> "))
         chat.say("\x04")
@@ -290,7 +295,7 @@ class Chat(TestCase):
         chat = Conversation(self, *SLOW, ranks=2, terminal=True)
         chat.wait_for(lambda output: b"> " in output)
         chat.say("hello\n")
-        chat.wait_for(lambda output: len(output.rpartition(b"hello\r\n")[2]) > 2)
+        chat.wait_for(is_answered)
         chat.say("/stop\n")
         chat.wait_for(lambda output: output.endswith(b"> "))
         chat.say("/quit\n")
@@ -301,13 +306,13 @@ class Chat(TestCase):
         chat = Conversation(self, *SLOW, terminal=True, launcher=[str(LAUNCH), "-n", "2", "--bind", "none", "--"])
         chat.wait_for(lambda output: output.endswith(b"> "))
         chat.say("hlo\x1b[D\x1b[Del\x1b[D\x1b[D\x1b[C\x1b[C\r")  # hlo, two to the left, el
-        chat.wait_for(lambda output: len(output.rpartition(b"\r\n")[2]) > 4 and not output.endswith(b"> "))
+        chat.wait_for(is_answered)
         chat.say("\x03")
         chat.wait_for(lambda output: output.endswith(b"> "))
         chat.say("\x03")
-        chat.wait_for(lambda output: b"Ctrl-D ends" in output and output.endswith(b"> "))
+        chat.wait_for(lambda output: output.endswith(b"(/quit or Ctrl-D ends)\r\n> "))
         chat.say("\x1b[A\r")  # the line before
-        chat.wait_for(lambda output: len(output.rpartition(b"\r\n")[2]) > 4 and not output.endswith(b"> "))
+        chat.wait_for(is_answered)
         chat.say("\x03")
         chat.wait_for(lambda output: output.endswith(b"> "))
         chat.say("\x04")
