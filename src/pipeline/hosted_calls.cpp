@@ -119,8 +119,10 @@ std::vector<GenerationResult> HostedModel::run(std::vector<GenerationRequest> re
     };
   events.on_result = [&](GenerationResult&& result) { results.push_back(std::move(result)); };
   events.should_stop = [&] { return given_up != nullptr; };
-  Generator generator(*engine_, *replica_, config(), *tokenizer_, options_, std::move(events));
-  generator.run(std::move(requests));
+  {  // its messages for guesses end with it, before anything that they go through
+    Generator generator(*engine_, *replica_, config(), *tokenizer_, options_, std::move(events));
+    generator.run(std::move(requests));
+  }
   end_passes(given_up);
   return results;
 }
