@@ -110,9 +110,9 @@ class EvalCommand final : public Command {
     for (std::size_t w = own; w < windows.size(); w += replicas) mine.push_back(windows[w]);
     Evaluator evaluator(run.engine(), run.options(), run.lookahead(), settings_.recurrent_after.value_or(0));
     double next_line = now_seconds() + 5;
-    ReplicaReports reports(run.world(), run.grid(), {});
+    ReplicaReports reports(run.world(), run.grid(), {.stop_wanted = stop_signalled});
     const std::vector<WindowScores> scores = evaluator.score(mine, [&](std::size_t done) {
-      if (reports.step(stop_signalled())) run.engine().request_stop();
+      if (reports.step()) run.engine().request_stop();
       if (!run.is_root() || now_seconds() < next_line) return;
       next_line = now_seconds() + 5;
       spdlog::info("{} of {} windows", done * replicas, windows.size());

@@ -10,9 +10,11 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import simulation
 from .places import Place, Places, reason_in
 from .study import FILLED, ONE_RANK, SEQUENTIAL, STAGGERED, Point, Study, StudyError
 
+CALIBRATIONS = 3  # of which the quickest counts, figure by figure: a machine that others use too is slow for a minute at times
 EMULATED_RANKS = 2  # that compute at the same time while the machine of an emulation is measured
 
 
@@ -26,6 +28,8 @@ class Measuring:
 
     def point(self, point: Point) -> dict:
         """The record of a point, measured now."""
+        if self.study.simulated:
+            return simulation.record_of(self, point)
         begin = time.monotonic()
         machine = self.machine(point)
         samples: dict[str, list[dict]] = {}
@@ -38,7 +42,7 @@ class Measuring:
                         commands.append(command)
         provenance = samples[STAGGERED][0]["provenance"]
         record = {"study": self.study.identity(), "point": point.number, "parameters": asdict(point),
-                  "emulated": self.study.emulated, "place": place.label, "crowded": place.crowded,
+                  "nature": self.study.nature(), "place": place.label, "crowded": place.crowded,
                   "commands": commands,
                   "runs": {name: best_of(records) if name == FILLED else summary(records) for name, records in samples.items()},
                   "machine": machine.name if machine else None, "predicted": self.predict(point, machine),
@@ -94,9 +98,9 @@ class Measuring:
     def machine(self, point: Point) -> Path | None:
         """The machine file of a point, measured where it is not there yet. None: not wanted, or ranks would share cores while
         they compute, which no plan foresees."""
-        if self.given or not (self.study.predict or self.study.emulated):
+        if self.given or not (self.study.predict or self.study.nature()):
             return self.given
-        ranks = EMULATED_RANKS if self.study.emulated else point.ranks
+        ranks = EMULATED_RANKS if self.study.nature() else point.ranks
         if self.places.on_one_machine() and ranks * point.threads > (os.cpu_count() or 1):
             return None
         formats = ["--weights", self.study.weights]
@@ -114,25 +118,48 @@ class Measuring:
         if path.exists():
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        own = path.with_name(f"{name}.{os.getpid()}.part")  # tasks of an array may measure the same one
-        place.run(self.program, ranks, point.threads, ["bench", "--calibrate", str(own), "--threads", str(point.threads),
-                                                       "--log-level", "error", *flags])
-        own.replace(path)
+        own = path.with_name(f"{name}.{os.getpid()}.part")
+        found = []
+        for _ in range(CALIBRATIONS):
+            place.run(self.program, ranks, point.threads, ["bench", "--calibrate", str(own), "--threads", str(point.threads),
+                                                           "--log-level", "error", *flags])
+            found.append(json.loads(own.read_text()))
+        own.unlink()
+        write_whole(path, json.dumps(quickest(found), indent=1) + "\n")  # tasks of an array may measure the same one
         return path
 
     def predict(self, point: Point, machine: Path | None) -> dict | None:
         if machine is None:
             return None
+        plan = self.plan(point, machine)
+        keys = ("staggered_s", "sequential_s", "prompt_s", "tokens_per_s", "filled_tokens_per_s", "tensor_parallel_s")
+        return {key: plan[key] for key in keys if plan.get(key)}
+
+    def plan(self, point: Point, machine: Path, *flags: str, ranks: int | None = None) -> dict:
+        """What `plan` says of the point; `ranks`: on so many in place of the point's."""
         depth = self.study.prompt_tokens + self.study.decode_tokens // 2  # of the middle step
-        words = [self.program, "plan", *self.model_flags(point, flag="--config"), "--ranks", str(point.ranks), "--machine",
+        words = [self.program, "plan", *self.model_flags(point, flag="--config"), "--ranks", str(ranks or point.ranks), "--machine",
                  str(machine), "--batch", str(point.batch), "--prompt-tokens", str(self.study.prompt_tokens), "--depth",
-                 str(depth), "--weights", self.study.weights, "--format", "json", "--log-level", "error"]
+                 str(depth), "--weights", self.study.weights, "--format", "json", "--log-level", "error", *flags]
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             raise StudyError(f"{reason_in(done.stderr)} (code {done.returncode}: {' '.join(words[1:])})")
         (plan,) = json.loads(done.stdout)
-        keys = ("staggered_s", "sequential_s", "prompt_s", "tokens_per_s", "filled_tokens_per_s", "tensor_parallel_s")
-        return {key: plan[key] for key in keys if plan.get(key)}
+        return plan
+
+
+def quickest(machines: list[dict]) -> dict:
+    """Figure by figure the least time, the most operations a second."""
+    def least(values: list, key: str = "") -> object:
+        first = values[0]
+        if isinstance(first, dict):
+            return {name: least([value[name] for value in values], name) for name in first}
+        if key in ("read_s_per_byte", "link"):  # [[size, time...], ...]: the sizes are those of every calibration
+            return [[row[0][0], *(min(column) for column in zip(*(entry[1:] for entry in row)))] for row in zip(*values)]
+        if key == "operations_per_s":
+            return max(values)
+        return min(values) if key.endswith(("_s", "_s_per_byte", "_s_per_token")) else first
+    return least(machines)
 
 
 def groups_of(point: Point) -> list[int]:

@@ -28,6 +28,11 @@ def middle(record: dict, run: str, key: str = "step_ms") -> float | None:
     return statistics.median(values) if values else None
 
 
+def quickest(record: dict, run: str) -> float | None:
+    """Of a run's rounds: what a prediction for undisturbed cores is compared with."""
+    return min(record["runs"].get(run, {}).get("step_ms", []), default=None)
+
+
 def ratio(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
@@ -48,12 +53,12 @@ def row(study: Study, record: dict) -> dict:
               "filled_tokens_per_s": middle(record, FILLED, "tokens_per_s"), "filled_ms": middle(record, FILLED),
               "filled_groups": runs.get(FILLED, {}).get("groups"),
               "label": label(record),
-              "tokens": "-" if record["emulated"] else " ".join(runs[STAGGERED]["tokens"])}
-    return values | predictions(predicted, staggered, None if alone else sequential)
+              "tokens": "-" if record["nature"] else " ".join(runs[STAGGERED]["tokens"])}
+    return values | predictions(predicted, quickest(record, STAGGERED), None if alone else quickest(record, SEQUENTIAL))
 
 
 def predictions(predicted: dict, staggered: float, sequential: float | None) -> dict:
-    """Milliseconds, and by how much the prediction is above what was measured."""
+    """Milliseconds, and by how much the prediction is above the quickest round."""
     def ms(key: str) -> float | None:
         return 1e3 * predicted[key] if key in predicted else None
 
@@ -65,8 +70,8 @@ def predictions(predicted: dict, staggered: float, sequential: float | None) -> 
 
 
 def label(record: dict) -> str:
-    words = ["emulated"] if record["emulated"] else []
-    if not record["emulated"] and (record["crowded"] or any(run["cores_shared"] for run in record["runs"].values())):
+    words = [record["nature"]] if record["nature"] else []
+    if not words and (record["crowded"] or any(run["cores_shared"] for run in record["runs"].values())):
         words.append("cores shared")
     return ", ".join(words)
 
@@ -100,7 +105,7 @@ def problems_of(study: Study, records: dict[int, dict]) -> list[str]:
         if number not in points:
             problems.append(f"point {number} is none of the study's {len(points)}")
             continue
-        if record["emulated"]:
+        if record["nature"]:
             continue  # tokens mean nothing
         for run, values in record["runs"].items():
             where = f"point {number} ({run})"
