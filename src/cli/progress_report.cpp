@@ -1,7 +1,6 @@
 #include "cli/progress_report.hpp"
 
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -18,7 +17,7 @@ constexpr double kFirstInterval = 5, kLongestInterval = 60;  // of log lines, ea
 ProgressReport::ProgressReport(int replicas, std::int64_t done)
     : progress_(now_seconds(), replicas, done),
       is_logged_(spdlog::should_log(spdlog::level::info)),
-      stdout_is_terminal_(isatty(STDOUT_FILENO) == 1),
+      stdout_is_terminal_(StatusLine::shares_stdout()),
       interval_s_(kFirstInterval),
       next_s_(now_seconds() + kFirstInterval) {
   if (!is_logged_ || !StatusLine::is_possible()) return;
