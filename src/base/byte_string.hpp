@@ -16,7 +16,7 @@ namespace stagformer::internal {
 class ByteWriter {
  public:
   template <typename Value>
-  requires std::is_trivially_copyable_v<Value> ByteWriter& add(const Value& value) {
+  requires(std::is_trivially_copyable_v<Value>) ByteWriter& add(const Value& value) {
     bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
     return *this;
   }
@@ -49,8 +49,9 @@ class ByteReader {
   explicit ByteReader(std::string_view bytes) : bytes_(bytes) {}
 
   template <typename Value>
-  requires std::is_trivially_copyable_v<Value>
-  void take(Value& value) { std::memcpy(&value, next(sizeof value), sizeof value); }
+  requires(std::is_trivially_copyable_v<Value>) void take(Value& value) {
+    std::memcpy(&value, next(sizeof value), sizeof value);
+  }
   void take(std::string& text) {
     const auto size = taken<std::size_t>();
     text.assign(next(size), size);

@@ -245,7 +245,7 @@ int run_all_tests() {
   MPI_Comm_free(&part);
   MPI_Finalize();
   if (outliving &&
-      message_of<CommError>([] { outliving->generate("a"); }).find("finalized") == std::string::npos)
+      message_of<CommError>([] { outliving->generate("a"); }).find("finalised") == std::string::npos)
     worst = 1;
   outliving.reset();
   return worst;
