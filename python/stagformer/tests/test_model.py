@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 
 import numpy as np
-from places import EXAMPLES, PROGRAM, STORIES, golden
+from places import EXAMPLES, PROGRAM, ROOT, STORIES, golden
 
 import stagformer
 
@@ -179,6 +179,13 @@ class Python(unittest.TestCase):
         gc.collect()
         self.assertEqual(scores.shape, (9,))  # outlives the model
         self.assertTrue(np.isfinite(scores).all())
+
+    def test_what_the_documentation_shows(self) -> None:
+        code = (ROOT / "docs" / "library.md").read_text().split("```python\n")[1].split("```")[0]
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "model.h5").symlink_to(STORIES)
+            told = subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True).stdout
+        self.assertEqual(told.count("length"), 2)
 
     def test_example(self) -> None:
         told = subprocess.run([sys.executable, EXAMPLES / "story.py", STORIES, PROMPT], check=True, capture_output=True,
