@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -163,10 +164,25 @@ class Python(unittest.TestCase):
                               (lambda: model.generate("a", heat=1), TypeError),
                               (lambda: model.generate({"prompt": "a", "token_ids": [1]}), TypeError),
                               (lambda: model.generate([]), ValueError),
+                              (lambda: model.generate(3), TypeError),
+                              (lambda: model.generate_all("ab"), TypeError),
                               (lambda: stagformer.Model(golden("separate2"), comm=3), (TypeError, ImportError))):
             with self.assertRaises(kind):
                 refused()
+        for option in ("max_tokens", "token_ids", "temperature"):
+            with self.assertRaisesRegex(TypeError, f"{option} cannot be .'many'"):
+                model.generate({"token_ids": [65], option: ["many"]})
         self.assertEqual(len(model.generate("a", max_tokens=3).token_ids), 3)
+
+    def test_takes_and_gives_what_others_use(self) -> None:
+        model = stagformer.Model(golden("separate2"), threads=np.int64(1))
+        made = model.generate(np.array([256, 97]), max_tokens=np.int32(3), temperature=np.float32(0.5), seed=np.uint64(7),
+                              log_probabilities=True)
+        other = pickle.loads(pickle.dumps(made))
+        self.assertEqual(other.token_ids, model.generate("a", max_tokens=3, temperature=0.5, seed=7).token_ids)
+        np.testing.assert_array_equal(other.log_probabilities, made.log_probabilities)
+        self.assertEqual(pickle.loads(pickle.dumps(model.placement)), model.placement)
+        self.assertIn("finish_reason='length'", repr(made))
 
     def test_close(self) -> None:
         with stagformer.Model(golden("separate2"), threads=1) as model:
