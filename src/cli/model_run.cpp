@@ -227,13 +227,10 @@ void ModelRun::check_memory() {
     const std::int64_t limit = given ? parse_bytes("memory-limit", *settings_.memory_limit)
                                      : available_memory() / std::max(1, session_.local_size());
     if (plan_.total() <= limit) return;
-    throw MemoryError(
-        "the plan needs " + format_bytes(plan_.total()) + " (weights " + format_bytes(plan_.weights) +
-        ", embedding " + format_bytes(plan_.embedding) + ", caches of " + std::to_string(options_.slots) +
-        " sequences of " + std::to_string(options_.context) + " positions " + format_bytes(plan_.caches) +
-        ", buffers " + format_bytes(plan_.buffers) + ", loading " + format_bytes(plan_.staging) + ") but " +
-        (given ? "--memory-limit allows " : "this host has free for a rank ") + format_bytes(limit) +
-        "; use more ranks, a smaller --batch, a shorter context or a smaller number format");
+    throw MemoryError(plan_.text(options_) + " but " +
+                      (given ? "--memory-limit allows " : "this host has free for a rank ") +
+                      format_bytes(limit) +
+                      "; use more ranks, a smaller --batch, a shorter context or a smaller number format");
   });
 }
 
