@@ -1,5 +1,7 @@
 """Conversations: the chat template's text is the prompt, `chat` says what `generate` says, an answer can be stopped."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pty
@@ -204,6 +206,24 @@ class Conversation:
 def is_answered(output):
     """Whether a terminal shows the beginning of an answer behind the last prompt."""
     return len(output.rpartition(b"> ")[2].partition(b"\r\n")[2]) > 2
+
+
+class TurnSigns(TestCase):
+    """launch/lib/converse finds whose turn it is in stderr, however it comes in pieces."""
+
+    def test_signs_in_pieces(self):
+        loader = importlib.machinery.SourceFileLoader("converse", str(LAUNCH.parent / "lib" / "converse"))
+        converse = importlib.util.module_from_spec(importlib.util.spec_from_loader("converse", loader))
+        loader.exec_module(converse)
+        stream = b"[info] a > b\n> [warning] c\n>d\n\n> x> \n> "
+        for size in (1, 2, 3, 5, 100):
+            signs = converse.TurnSigns()
+            shown, turns = b"", 0
+            for at in range(0, len(stream), size):
+                piece, found = signs.take(stream[at:at + size])
+                shown, turns = shown + piece, turns + found
+            self.assertEqual(shown, b"[info] a > b\n[warning] c\n>d\n\nx> \n", size)
+            self.assertEqual(turns, 3 if size < 100 else 1, size)
 
 
 SLOW = ("--delay-section", "0:60", "--max-tokens", "40")
