@@ -21,8 +21,9 @@ void install_signal_handlers() {
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   for (const int signal : kStopSignals) sigaction(signal, &action, nullptr);
-  // A reader that has gone away shows as an error of the write.
+  // A reader that has gone away and a limit on file sizes show as errors of the write.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 void restore_default_signals() {

@@ -12,7 +12,7 @@ namespace stagformer::internal {
 namespace {
 
 // All ranks notice at about the same time; the first one that ends takes the others with it.
-constexpr double kHeadStart_s = 2, kTurn_s = 0.05;
+constexpr double kHeadStart_s = 2, kTurn_s = 0.05, kSlice_s = 0.05;
 
 }  // namespace
 
@@ -33,12 +33,14 @@ CallGuard::~CallGuard() {
 void CallGuard::watch(const char* call, int rank, double seconds) {
   const double turn = rank > 0 ? kHeadStart_s + kTurn_s * std::min(rank, 40) : 0;
   std::unique_lock lock(mutex_);
-  if (changed_.wait_for(lock, std::chrono::duration<double>(seconds + turn), [this] { return is_back_; }))
-    return;
+  // In slices: the time that this process itself is stopped counts as one.
+  for (double left = seconds + turn; left > 0; left -= kSlice_s)
+    if (changed_.wait_for(lock, std::chrono::duration<double>(kSlice_s), [this] { return is_back_; })) return;
   std::fprintf(
       stderr, "stagformer: error: rank %d on host %s: waited %g s in %s for another rank (--stall-timeout)\n",
       rank, this_host_name().c_str(), seconds, call);
   std::fflush(stderr);
+  std::this_thread::sleep_for(kLaunchersTime);
   std::_Exit(static_cast<int>(ExitCode::communication));
 }
 

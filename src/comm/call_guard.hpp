@@ -1,11 +1,16 @@
 // Calls of MPI that wait for other ranks and cannot be watched from inside: start, duplicate, split, end.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
 namespace stagformer::internal {
+
+/// Between a last line and the end that it explains: MPICH's launcher drops what it has not passed on by
+/// then.
+inline constexpr std::chrono::milliseconds kLaunchersTime{200};
 
 /// While it lives, a thread counts the seconds. Where the call has not come back when they are over, the
 /// thread writes the error line itself and ends the process with the code for communication, upon which the

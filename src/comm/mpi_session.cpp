@@ -6,6 +6,7 @@
 #include <cstring>
 #include <exception>
 #include <map>
+#include <thread>
 
 #include "comm/call_guard.hpp"
 #include "comm/mpi_check.hpp"
@@ -25,6 +26,7 @@ void prefer_eager_messages() {
 
 // MPI's start and end have work of their own, which a busy host takes seconds for.
 constexpr double kOwnWork_s = 10;
+constexpr std::chrono::seconds kAbortsTime{5};
 
 double with_own_work(double stall_timeout_s) {
   return stall_timeout_s > 0 ? stall_timeout_s + kOwnWork_s : 0;
@@ -80,6 +82,12 @@ void MpiSession::abort(int code) {
   int initialized = 0, finalized = 0;
   MPI_Initialized(&initialized);
   MPI_Finalized(&finalized);
+  std::this_thread::sleep_for(kLaunchersTime);
+  // On a host that is cut off MPI_Abort may wait for its launcher for ever.
+  std::thread([code] {
+    std::this_thread::sleep_for(kAbortsTime);
+    std::_Exit(code);
+  }).detach();
   if (initialized != 0 && finalized == 0) MPI_Abort(MPI_COMM_WORLD, code);
   std::_Exit(code);
 }

@@ -71,7 +71,7 @@ MpiTransport::~MpiTransport() {
 }
 
 std::string MpiTransport::library() const {
-  return mpi_library_text();
+  return short_mpi_library_name(mpi_library_text());
 }
 
 int MpiTransport::rank_in_job(int rank) const {

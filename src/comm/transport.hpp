@@ -63,7 +63,7 @@ class Transport {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual std::string host_name() const = 0;
-  /// "Open MPI v4.1.4, ..." or "local threads": for the log.
+  /// "Open MPI 4.1.4" or "local threads": for the log.
   virtual std::string library() const = 0;
   /// What this transport's rank `rank` is called in the whole job: for messages.
   virtual int rank_in_job(int rank) const { return rank; }

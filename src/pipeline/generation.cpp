@@ -7,6 +7,10 @@
 namespace stagformer::internal {
 namespace {
 
+// Steps ahead of a sequence's end that its slot counts as about to be free.
+constexpr std::int64_t kEndsSoon = 4;
+constexpr std::size_t kMostStepTimes = 1 << 16;
+
 bool is_eos(const ModelConfig& config, std::int32_t token) {
   return std::ranges::find(config.eos_token_ids, static_cast<std::int64_t>(token)) !=
          config.eos_token_ids.end();
@@ -28,16 +32,19 @@ Generator::Generator(Engine& engine, Transport& replica, const ModelConfig& conf
     : engine_(engine), config_(config), tokenizer_(tokenizer), options_(options), events_(std::move(events)) {
   for (int slot = options.slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
   active_.reserve(static_cast<std::size_t>(options.slots));
+  times_.step_s.reserve(kMostStepTimes);
   if (options.draft > 0) drafter_ = std::make_unique<Drafter>(engine, replica, options);
 }
 
-bool Generator::run(std::vector<GenerationRequest> requests) {
+bool Generator::run(std::vector<GenerationRequest> requests, RequestSource* source) {
   start_s_ = now_seconds();
   waiting_.assign(std::make_move_iterator(requests.begin()), std::make_move_iterator(requests.end()));
+  source_ = source;
   bool stopped = false;
-  while (!stopped && (!waiting_.empty() || !active_.empty())) {
+  while (!stopped && (!waiting_.empty() || !active_.empty() || source_)) {
     if (events_.should_stop && events_.should_stop()) engine_.request_stop();
-    admit();
+    stopped = !admit();
+    if (active_.empty()) continue;
     stopped = prefill_chunk();
     stopped = decode_step() || stopped;
   }
@@ -45,16 +52,37 @@ bool Generator::run(std::vector<GenerationRequest> requests) {
   return !stopped;
 }
 
-void Generator::admit() {
-  while (!waiting_.empty() && !free_slots_.empty()) {
-    Sequence sequence;
-    sequence.request = std::move(waiting_.front());
-    waiting_.pop_front();
-    STAG_CHECK(!sequence.request.prompt.empty());
-    sequence.slot = free_slots_.back();
-    free_slots_.pop_back();
-    active_.push_back(std::move(sequence));
+/// Fills the free slots as far as there is something to fill them with; false if the source wants an end.
+bool Generator::admit() {
+  for (; !waiting_.empty() && !free_slots_.empty(); waiting_.pop_front()) start(std::move(waiting_.front()));
+  if (!source_ || free_slots_.empty()) return true;
+  const bool idle = active_.empty();
+  Supply supply = source_->take(free_slots_.size(), idle);
+  STAG_CHECK(supply.requests.size() <= free_slots_.size(), supply.requests.size());
+  for (GenerationRequest& request : supply.requests) start(std::move(request));
+  if (!supply.more) source_ = nullptr;
+  return !(idle && supply.stop);
+}
+
+void Generator::start(GenerationRequest&& request) {
+  STAG_CHECK(!request.prompt.empty());
+  Sequence& sequence = active_.emplace_back();
+  sequence.request = std::move(request);
+  sequence.slot = free_slots_.back();
+  free_slots_.pop_back();
+}
+
+GenerationLoad Generator::load() const {
+  GenerationLoad load;
+  load.free_slots = static_cast<int>(free_slots_.size());
+  load.running = static_cast<std::int64_t>(active_.size());
+  load.generated = times_.generated_tokens;
+  for (const Sequence& sequence : active_) {
+    const std::int64_t to_go = sequence.request.max_tokens - static_cast<std::int64_t>(sequence.ids.size());
+    load.tokens_to_go += to_go;
+    load.ending += to_go <= kEndsSoon;
   }
+  return load;
 }
 
 /// Of the token `ahead` places behind the next one.
@@ -154,10 +182,21 @@ bool Generator::decode_step() {
   remove_finished(finished_);
   const double seconds = now_seconds() - begin;
   times_.decode_s += seconds;
-  times_.step_s.push_back(static_cast<float>(seconds));
-  ++times_.steps;
+  count_step(seconds);
   times_.sequence_steps += static_cast<std::int64_t>(stepped_.size());
   return outcome.stop_requested;
+}
+
+/// A day has more steps than a list of all should have: where it is full every other time goes.
+void Generator::count_step(double seconds) {
+  if (times_.steps++ % steps_per_time_ != 0) return;
+  std::vector<float>& kept = times_.step_s;
+  if (kept.size() == kMostStepTimes) {
+    for (std::size_t i = 0; i < kMostStepTimes / 2; ++i) kept[i] = kept[2 * i];
+    kept.resize(kMostStepTimes / 2);
+    steps_per_time_ *= 2;
+  }
+  kept.push_back(static_cast<float>(seconds));
 }
 
 /// Takes a step's results in, as far as they followed right guesses; true if the sequence has ended.

@@ -1,6 +1,6 @@
 // Many sequences through one replica: they join and leave at step boundaries, prompts go in chunk by chunk
 // between the decode steps of the others. Every rank of the replica runs this loop on the same data and comes
-// to the same decisions.
+// to the same decisions; what a source brings later reaches all of them at the same boundary.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +45,35 @@ struct GenerationTimes {
   std::int64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
   std::int64_t sequence_steps = 0;                       ///< sum over the steps of the sequences in them
   std::int64_t drafted_tokens = 0, accepted_tokens = 0;  ///< guesses made, and those that were right
-  double first_token_s = 0;   ///< from the start to the first token of the first sequence
-  std::vector<float> step_s;  ///< seconds of every decode step
+  double first_token_s = 0;  ///< from the start to the first token of the first sequence
+  /// Seconds of decode steps: of all, or of every 2nd, 4th, ... of a long run, so that this stays short.
+  std::vector<float> step_s;
+};
+
+/// What a replica is busy with between two steps.
+struct GenerationLoad {
+  int free_slots = 0;
+  int ending = 0;                 ///< sequences that will be through within a few steps
+  std::int64_t running = 0;       ///< sequences that have a slot
+  std::int64_t tokens_to_go = 0;  ///< of these, if none ends before its max_tokens
+  std::int64_t generated = 0;     ///< tokens since the start
+};
+
+/// What a source gives at one boundary of steps.
+struct Supply {
+  std::vector<GenerationRequest> requests;
+  bool more = true;   ///< a later call may bring more
+  bool stop = false;  ///< to an idle replica: there would be more, but the run is to end here
+};
+
+/// Requests that come while a replica works.
+class RequestSource {
+ public:
+  virtual ~RequestSource() = default;
+  /// Collective over the replica: called on all its ranks between the same two steps, only where slots are
+  /// free and only until there is no more. At most `free` requests, the same on every rank. idle: nothing is
+  /// running, so the call waits until something comes, the end or a stop.
+  virtual Supply take(std::size_t free, bool idle) = 0;
 };
 
 class Generator {
@@ -64,9 +91,11 @@ class Generator {
   Generator(Engine& engine, Transport& replica, const ModelConfig& config, const Tokenizer& tokenizer,
             const EngineOptions& options, Events events);
 
-  /// Runs all requests to their end. False: stopped early; sequences without a result were given up.
-  bool run(std::vector<GenerationRequest> requests);
+  /// Runs all requests, then those of `source`, to their end. False: stopped early; sequences without a
+  /// result were given up.
+  bool run(std::vector<GenerationRequest> requests, RequestSource* source = nullptr);
   const GenerationTimes& times() const { return times_; }
+  GenerationLoad load() const;
 
  private:
   struct Sequence {
@@ -81,7 +110,9 @@ class Generator {
     std::size_t shown_ids = 0;
   };
 
-  void admit();
+  bool admit();
+  void start(GenerationRequest&& request);
+  void count_step(double seconds);
   bool prefill_chunk();
   bool decode_step();
   void gather_step();
@@ -105,9 +136,11 @@ class Generator {
   const EngineOptions& options_;
   Events events_;
   std::deque<GenerationRequest> waiting_;
-  std::vector<Sequence> active_;  // in order of admission
+  RequestSource* source_ = nullptr;  // none once it has no more
+  std::vector<Sequence> active_;     // in order of admission
   std::vector<int> free_slots_;
   GenerationTimes times_;
+  std::int64_t steps_per_time_ = 1;
   double start_s_ = 0;
   std::vector<Row> rows_;
   std::vector<std::int32_t> tokens_;

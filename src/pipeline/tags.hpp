@@ -8,10 +8,11 @@ enum class Tag : int {
   clock_question = 20,
   clock_answer = 21,
   latency = 22,         ///< start-up round trips for --head auto
-  result = 30,          ///< finished sequences of a replica to world rank 0
-  stop_replica = 32,    ///< world rank 0 asks the other replicas to stop
-  trace = 33,           ///< a rank's spans to world rank 0
+  result = 30,          ///< leaders of replicas to world rank 0: results, questions, signs of life
   stop = 31,            ///< a rank asks the last one to stop (--head last)
+  orders = 32,          ///< world rank 0 to the leaders: prompts, stop, end
+  trace = 33,           ///< a rank's spans to world rank 0
+  prompts = 34,         ///< inside a replica: the prompts that its leader was given
   z = 100,              ///< read-out: final hidden states
   picks = 200,          ///< read-out: chosen tokens, --head last
   drafts = 300,         ///< tokens that the last section guessed

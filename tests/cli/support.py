@@ -177,7 +177,7 @@ class Job:
             time.sleep(0.02)
 
     def rank(self, number: int) -> int:
-        """The process of a rank."""
+        """The process of a rank, or of a program that was started by itself."""
         for pid in [self.process.pid, *descendants(self.process.pid)]:
             try:
                 if os.path.realpath(f"/proc/{pid}/exe") != os.path.realpath(PROGRAM):
@@ -186,6 +186,8 @@ class Job:
             except OSError:
                 continue
             if any(value in (b"OMPI_COMM_WORLD_RANK=%d" % number, b"PMI_RANK=%d" % number) for value in values):
+                return pid
+            if pid == self.process.pid and number == 0:
                 return pid
         raise AssertionError(f"no rank {number} below {self.process.pid}")
 

@@ -1,6 +1,11 @@
-"""Many prompts: complete results, the same text however they are run."""
+"""Many prompts: complete results, the same text however they are run, and what is said meanwhile."""
 
-from support import TestCase, by_id, checkpoint, main, run
+import json
+import os
+import re
+import subprocess
+
+from support import HANG, TestCase, by_id, checkpoint, environment, launch, main, run
 
 LINES = [
     {"prompt": "first"},
@@ -80,6 +85,86 @@ class Batch(TestCase):
         whole = self.generate().records
         self.assertEqual(len(whole), 60)
         self.assertEqual(self.generate("--batch", "4", ranks=4).records, whole)
+
+    def test_replicas_with_long_and_short_prompts(self):
+        """Dealt in turn, every long prompt would be replica 0's."""
+        self.lines = self.prompts([{"prompt": f"prompt {i}", "max_tokens": 2 if i % 2 else 40, "temperature": 1}
+                                   for i in range(24)])
+        whole = self.generate().records
+        path = self.folder / "run.json"
+        for ranks, *args in ((2, "--replicas", "2"), (4,), (3, "--replicas", "3")):
+            result = self.generate("--batch", "2", "--delay-section", "0:8", "--json", path, *args, ranks=ranks)
+            self.assertEqual(result.records, whole)
+            record = json.loads(path.read_text())["result"]
+            self.assertEqual((record["results"], record["result_tokens"]), (24, 12 * 42))
+            self.assertLess(record["generated_tokens"], 12 * 42 * 0.8)  # replica 0
+
+
+class Progress(TestCase):
+    def setUp(self):
+        super().setUp()
+        path = self.prompts([{"prompt": f"prompt {i}", "max_tokens": 20} for i in range(10)])
+        self.command = ["generate", "--checkpoint", checkpoint("separate2"), "--prompts", path, "--ignore-eos", "--batch", "1"]
+
+    def test_in_a_log(self):
+        result = self.succeeds(run(*self.command, "--delay-section", "0:60", ranks=4))
+        lines = [line for line in result.stderr.splitlines() if "to go" in line]
+        self.assertTrue(lines, result)
+        for line in lines:
+            self.assertRegex(line, r"^\[[\d:]+\] \[info\] \d+ of 10 results, \d+\.\d tokens/s, (about|at most) \d+ s to go$")
+        self.assertRegex(result.stderr, r"10 results of 200 tokens in \d+\.\d s \(\d+\.\d tokens/s\)")
+        self.assertNotIn("\r", result.stderr)
+
+    def on_terminal(self, *args, stdout=subprocess.DEVNULL) -> list[str]:
+        """The lines that a terminal shows in the end, and all that was shown before."""
+        master, slave = os.openpty()
+        with subprocess.Popen(launch([*self.command, *args]), env=environment({"TERM": "xterm"}), stdin=subprocess.DEVNULL,
+                              stdout=slave if stdout is None else stdout, stderr=slave) as process:
+            os.close(slave)
+            written = b""
+            while True:
+                try:
+                    block = os.read(master, 65536)
+                except OSError:  # the other end is closed
+                    break
+                if not block:
+                    break
+                written += block
+            self.assertEqual(process.wait(HANG), 0, written)
+        os.close(master)
+        self.frames = re.findall(r"\r([^\r\n]+to go)\x1b\[K", written.decode())
+        return [self.rendered(line) for line in written.decode().replace("\r\n", "\n").split("\n")]
+
+    @staticmethod
+    def rendered(line: str) -> str:
+        """What is left of a line in which \r goes back to its beginning and ESC [K clears the rest."""
+        shown, column = [], 0
+        for part in re.findall(r"\x1b\[K|\r|[^\r\x1b]", line):
+            if part == "\r":
+                column = 0
+            elif part == "\x1b[K":
+                del shown[column:]
+            else:
+                shown[column:column + 1] = part
+                column += 1
+        return "".join(shown)
+
+    def test_on_a_terminal(self):
+        screen = self.on_terminal("--delay-section", "0:10")
+        self.assertGreater(len(set(self.frames)), 3)
+        self.assertRegex(self.frames[-1], r"^\d of 10 results, \d+\.\d tokens/s, about \d+ s to go$")
+        self.assertFalse([line for line in screen if "to go" in line], screen)
+        for line in screen:
+            self.assertRegex(line, r"^(\[[\d:]+\] \[\w+\] .*)?$")
+
+    def test_results_on_the_same_terminal(self):
+        screen = self.on_terminal("--delay-section", "0:10", stdout=None)
+        self.assertGreater(len(set(self.frames)), 3)
+        self.assertEqual(len(by_id("\n".join(line for line in screen if line.startswith("{")))), 10)
+        self.assertFalse([line for line in screen if "to go" in line], screen)
+
+    def test_not_where_the_log_is_off(self):
+        self.assertEqual([line for line in self.on_terminal("--delay-section", "0:2", "--log-level", "warning") if line], [])
 
 
 if __name__ == "__main__":

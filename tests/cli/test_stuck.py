@@ -82,7 +82,7 @@ class Ranks(TestCase):
         """A replica that has long finished is no stall: one does a single step, the other many."""
         prompts = self.prompts([{"prompt": "a", "max_tokens": 1}, {"prompt": "b", "max_tokens": 40}])
         result = self.succeeds(run("generate", "--checkpoint", checkpoint("separate2"), "--prompts", prompts, "--ignore-eos",
-                                   "--stall-timeout", "2", "--delay-section", "0:100", ranks=4))
+                                   "--stall-timeout", "3", "--delay-section", "0:150", ranks=4))
         self.assertEqual(len(result.records), 2)
 
 

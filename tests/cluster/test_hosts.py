@@ -100,6 +100,17 @@ class Lost(HostsCase):
         self.says(result, "rank 0 on host n1: waited 2 s for", "from rank 1 on host n2 at step")
         self.nothing_is_left(hosts)
 
+    def test_a_cable_is_pulled_in_the_prompt(self):
+        hosts = self.hosts(2)
+        job = self.start(hosts, "--checkpoint", checkpoint("separate2"), "--prompt", "a prompt that takes nine seconds", "--chunk", "1",
+                         "--max-tokens", "3", "--delay-section", "0:300", "--stall-timeout", "2")
+        job.wait_for(lambda: "weights" in job.stderr(), "table of ranks")
+        hosts.cut("n2")
+        result = job.wait(LIMIT)
+        self.assertEqual((result.code, result.stdout), (COMMUNICATION, b""), result)
+        self.says(result, "rank 0 on host n1: waited 2 s for", "from rank 1 on host n2 at step")
+        self.nothing_is_left(hosts)
+
     def test_the_power_fails(self):
         result, hosts = self.lose(lambda hosts: hosts.power_off("n2"), "--stall-timeout", "2")
         self.names_a_loss(result)

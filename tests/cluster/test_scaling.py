@@ -36,7 +36,7 @@ def made_run(*steps: float, tokens: str = "aa", **values: object) -> dict:
 
 
 def made_record(point: Point, predicted: dict | None = None, emulated: bool = False, **runs: dict) -> dict:
-    return {"point": point.number, "study": "s", "parameters": point.__dict__, "emulated": emulated, "place": "nowhere",
+    return {"point": point.number, "study": "s", "parameters": point.__dict__, "nature": "emulated" if emulated else "", "place": "nowhere",
             "crowded": False, "commands": [], "runs": runs, "machine": None, "predicted": predicted, "provenance": PROVENANCE,
             "seconds": 1.0}
 
@@ -263,6 +263,20 @@ class Runs(StudyCase):
         self.assertGreaterEqual(float(row["one_rank_ms"]), 100)
         for name in ("table.md", *(["small.svg"] if (self.folder / "out" / "small.svg").exists() else [])):
             self.assertIn("emulated", (self.folder / "out" / name).read_text())
+
+    def test_what_is_simulated_takes_the_links_of_the_study(self):
+        """Sections of 25 ms a layer on a machine whose own links take no time. 8 ms more for each message make the whole head the
+        choice: a token goes down the tree, one hop or two, and memory comes one hop back, which two steps share."""
+        result = self.tool(self.study(ranks=[2, 4], simulated=True, delay_us=[0, 8000], predict=True))
+        self.assertEqual(result.code, 0, result)
+        rows = self.table()
+        self.assertEqual({(row["label"], row["tokens"]) for row in rows}, {("simulated", "-")})
+        for row, layers in zip(rows, (2, 1, 2, 1)):  # 4 layers in all
+            hops = 0 if row["delay_us"] == "0" else {"2": 1 + 1, "4": 2 + 1}[row["ranks"]]
+            self.assertAlmostEqual(float(row["staggered_ms"]), 25 * layers + 8 * hops / 2, 1)
+            self.assertAlmostEqual(float(row["predicted_ms"]), float(row["staggered_ms"]), 1)
+            self.assertGreater(float(row["sequential_ms"]), 100)
+        self.assertIn("(simulated)", (self.folder / "out" / "table.md").read_text())
 
     def test_every_run(self):
         """A staggered model and an ordinary decoder that is filled: tokens of the first agree, those of the second are its own."""

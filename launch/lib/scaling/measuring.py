@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import simulation
 from .places import Place, Places, reason_in
 from .study import FILLED, ONE_RANK, SEQUENTIAL, STAGGERED, Point, Study, StudyError
 
@@ -26,6 +27,8 @@ class Measuring:
 
     def point(self, point: Point) -> dict:
         """The record of a point, measured now."""
+        if self.study.simulated:
+            return simulation.record_of(self, point)
         begin = time.monotonic()
         machine = self.machine(point)
         samples: dict[str, list[dict]] = {}
@@ -38,7 +41,7 @@ class Measuring:
                         commands.append(command)
         provenance = samples[STAGGERED][0]["provenance"]
         record = {"study": self.study.identity(), "point": point.number, "parameters": asdict(point),
-                  "emulated": self.study.emulated, "place": place.label, "crowded": place.crowded,
+                  "nature": self.study.nature(), "place": place.label, "crowded": place.crowded,
                   "commands": commands,
                   "runs": {name: best_of(records) if name == FILLED else summary(records) for name, records in samples.items()},
                   "machine": machine.name if machine else None, "predicted": self.predict(point, machine),
@@ -94,9 +97,9 @@ class Measuring:
     def machine(self, point: Point) -> Path | None:
         """The machine file of a point, measured where it is not there yet. None: not wanted, or ranks would share cores while
         they compute, which no plan foresees."""
-        if self.given or not (self.study.predict or self.study.emulated):
+        if self.given or not (self.study.predict or self.study.nature()):
             return self.given
-        ranks = EMULATED_RANKS if self.study.emulated else point.ranks
+        ranks = EMULATED_RANKS if self.study.nature() else point.ranks
         if self.places.on_one_machine() and ranks * point.threads > (os.cpu_count() or 1):
             return None
         formats = ["--weights", self.study.weights]
@@ -123,16 +126,21 @@ class Measuring:
     def predict(self, point: Point, machine: Path | None) -> dict | None:
         if machine is None:
             return None
+        plan = self.plan(point, machine)
+        keys = ("staggered_s", "sequential_s", "prompt_s", "tokens_per_s", "filled_tokens_per_s", "tensor_parallel_s")
+        return {key: plan[key] for key in keys if plan.get(key)}
+
+    def plan(self, point: Point, machine: Path, *flags: str, ranks: int | None = None) -> dict:
+        """What `plan` says of the point; `ranks`: on so many in place of the point's."""
         depth = self.study.prompt_tokens + self.study.decode_tokens // 2  # of the middle step
-        words = [self.program, "plan", *self.model_flags(point, flag="--config"), "--ranks", str(point.ranks), "--machine",
+        words = [self.program, "plan", *self.model_flags(point, flag="--config"), "--ranks", str(ranks or point.ranks), "--machine",
                  str(machine), "--batch", str(point.batch), "--prompt-tokens", str(self.study.prompt_tokens), "--depth",
-                 str(depth), "--weights", self.study.weights, "--format", "json", "--log-level", "error"]
+                 str(depth), "--weights", self.study.weights, "--format", "json", "--log-level", "error", *flags]
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             raise StudyError(f"{reason_in(done.stderr)} (code {done.returncode}: {' '.join(words[1:])})")
         (plan,) = json.loads(done.stdout)
-        keys = ("staggered_s", "sequential_s", "prompt_s", "tokens_per_s", "filled_tokens_per_s", "tensor_parallel_s")
-        return {key: plan[key] for key in keys if plan.get(key)}
+        return plan
 
 
 def groups_of(point: Point) -> list[int]:

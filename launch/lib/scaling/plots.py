@@ -57,7 +57,7 @@ def draw(study: Study, rows: list[dict], folder: Path) -> list[Path]:
 
 
 def report_title(study: Study) -> str:
-    return study.title + (" (emulated)" if study.emulated else "")
+    return study.title + (f" ({study.nature()})" if study.nature() else "")
 
 
 def series_of(rows: list[dict], axis: str) -> dict[str, list[dict]]:

@@ -84,9 +84,11 @@ def findings(study: Study, rows: list[dict]) -> list[str]:
     errors = [abs(row[key]) for row in rows for key in ("error_percent", "sequential_error_percent") if row.get(key) is not None]
     if errors:
         inside = sum(error <= 10 for error in errors)
-        found.append(f"{inside} of {len(errors)} predictions are within 10 % of what was measured; the largest error is "
+        found.append(f"{inside} of {len(errors)} predictions are within 10 % of what was {study.nature() or 'measured'}; the largest error is "
                      f"{max(errors):.0f} %.")
-    if study.emulated:
+    if study.simulated:
+        found.append("Simulated: the engine's own steps in virtual time, over this machine's links with the delay added to each message.")
+    elif study.emulated:
         found.append("Emulated: messages are real, computing is slept through; no tokens to compare.")
     else:
         found.append("All schedules and numbers of ranks of a model chose the same tokens.")

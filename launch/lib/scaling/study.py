@@ -47,6 +47,7 @@ class Study:
     runs: list = field(default_factory=lambda: [STAGGERED, SEQUENTIAL, ONE_RANK])
     predict: bool = True  # measures the machine, for `stagformer plan`
     emulated: bool = False  # ranks sleep as long as this machine would compute
+    simulated: bool = False  # nothing is run but the engine's steps in virtual time; delays and rates are added to this machine's links
     ranks: list = field(default_factory=lambda: [1, 2])
     threads: list = field(default_factory=lambda: [1])
     batch: list = field(default_factory=lambda: [1])
@@ -67,7 +68,11 @@ class Study:
 
     def wants_links(self) -> bool:
         """Delays and rates of our own making, which only hosts in network namespaces have."""
-        return any(value is not None for value in (*self.delay_us, *self.mbit))
+        return not self.simulated and any(value is not None for value in (*self.delay_us, *self.mbit))
+
+    def nature(self) -> str:
+        """What its figures are, where they are not simply measured."""
+        return "simulated" if self.simulated else "emulated" if self.emulated else ""
 
     def axis(self) -> str:
         """What a plot has on its x-axis: what takes the most values."""
@@ -149,6 +154,8 @@ def check(study: Study) -> None:
     for name in study.runs:
         if name not in (STAGGERED, SEQUENTIAL, ONE_RANK, FILLED):
             raise StudyError(f"{study.name}: no run '{name}'")
+    if study.simulated and (study.emulated or FILLED in study.runs):
+        raise StudyError(f"{study.name}: what is simulated is neither emulated nor run as '{FILLED}'")
     if STAGGERED not in study.runs:
         raise StudyError(f"{study.name}: without the run '{STAGGERED}' there is nothing to compare with")
     for axis in AXES:

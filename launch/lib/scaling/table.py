@@ -48,7 +48,7 @@ def row(study: Study, record: dict) -> dict:
               "filled_tokens_per_s": middle(record, FILLED, "tokens_per_s"), "filled_ms": middle(record, FILLED),
               "filled_groups": runs.get(FILLED, {}).get("groups"),
               "label": label(record),
-              "tokens": "-" if record["emulated"] else " ".join(runs[STAGGERED]["tokens"])}
+              "tokens": "-" if record["nature"] else " ".join(runs[STAGGERED]["tokens"])}
     return values | predictions(predicted, staggered, None if alone else sequential)
 
 
@@ -65,8 +65,8 @@ def predictions(predicted: dict, staggered: float, sequential: float | None) -> 
 
 
 def label(record: dict) -> str:
-    words = ["emulated"] if record["emulated"] else []
-    if not record["emulated"] and (record["crowded"] or any(run["cores_shared"] for run in record["runs"].values())):
+    words = [record["nature"]] if record["nature"] else []
+    if not words and (record["crowded"] or any(run["cores_shared"] for run in record["runs"].values())):
         words.append("cores shared")
     return ", ".join(words)
 
@@ -100,7 +100,7 @@ def problems_of(study: Study, records: dict[int, dict]) -> list[str]:
         if number not in points:
             problems.append(f"point {number} is none of the study's {len(points)}")
             continue
-        if record["emulated"]:
+        if record["nature"]:
             continue  # tokens mean nothing
         for run, values in record["runs"].items():
             where = f"point {number} ({run})"

@@ -77,6 +77,18 @@ TEST(Watchdog, StrikesWhenTheTimeIsUpAndNotBefore) {
   }
 }
 
+/// As a job that is suspended and resumed.
+TEST(Watchdog, DoesNotCountTheTimeInWhichTheProcessWasStopped) {
+  DryRunTransport transport(0, 1);
+  transport.set_stall_timeout(1.3);
+  int tests = 0;
+  const auto resumed = [&] {
+    if (++tests == 40) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    return tests > 1000;
+  };
+  EXPECT_NO_THROW(transport.wait_until(resumed, {.what = "a message"}));
+}
+
 TEST(Watchdog, IsOffWithoutATimeout) {
   DryRunTransport transport(0, 1);
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);

@@ -26,6 +26,33 @@ struct Setting {
   DecodeMode decode = DecodeMode::exact;
   std::int64_t window =
       0;  ///< > 0: in place of the model's, with a context that is long enough to wrap round
+  std::size_t at_start = 1000;  ///< requests that are there from the start; a source brings the others
+  bool source_stops = false;    ///< in place of bringing them
+};
+
+/// Brings a request at every other call, or at once to an idle replica, as every rank's own copy does.
+class Trickle final : public RequestSource {
+ public:
+  Trickle(std::vector<GenerationRequest> requests, bool stops) : left_(std::move(requests)), stops_(stops) {}
+
+  Supply take(std::size_t free, bool idle) override {
+    EXPECT_GT(free, 0U);
+    EXPECT_FALSE(ended_) << "asked again after the end";
+    Supply supply;
+    if (stops_) return supply.stop = idle, supply;
+    if (!left_.empty() && (idle || ++calls_ % 2 == 0)) {
+      supply.requests.push_back(left_.front());
+      left_.erase(left_.begin());
+    }
+    ended_ = left_.empty();
+    supply.more = !ended_;
+    return supply;
+  }
+
+ private:
+  std::vector<GenerationRequest> left_;
+  bool stops_, ended_ = false;
+  int calls_ = 0;
 };
 
 struct Outcome {
@@ -72,7 +99,10 @@ Outcome generate(const std::string& name, const std::vector<GenerationRequest>& 
              step++ >= setting.stop_at_step;
     };
     Generator generator(engine, transport, index.config, *tokenizer, options, events);
-    mine.finished = generator.run(requests);
+    const auto first =
+        requests.begin() + static_cast<std::ptrdiff_t>(std::min(setting.at_start, requests.size()));
+    Trickle source({first, requests.end()}, setting.source_stops);
+    mine.finished = generator.run({requests.begin(), first}, first == requests.end() ? nullptr : &source);
     mine.times = generator.times();
     transport.barrier();
     if (transport.rank() == 0) outcome = std::move(mine);
@@ -151,6 +181,31 @@ TEST(Generation, MoreSequencesThanSlotsChangeNothing) {
         EXPECT_EQ(result.text, one.results.at(index).text);
       }
   }
+}
+
+TEST(Generation, RequestsThatComeLaterChangeNothing) {
+  for (const char* name : {"separate2", "shared3"}) {
+    const std::vector<GenerationRequest> requests = uneven_requests(read_golden(name));
+    const int sections = read_checkpoint_index(golden_checkpoint(name)).config.sections.count;
+    const Outcome whole = generate(name, requests, {.slots = 2});
+    for (const Setting& setting : {Setting{.slots = 2, .at_start = 0}, Setting{.slots = 3, .at_start = 2},
+                                   Setting{.ranks = sections, .slots = 2, .chunk = 1, .at_start = 3},
+                                   Setting{.slots = 3, .draft = 2, .at_start = 1}}) {
+      const Outcome trickled = generate(name, requests, setting);
+      ASSERT_EQ(trickled.results.size(), requests.size());
+      EXPECT_TRUE(trickled.finished);
+      for (const auto& [index, result] : trickled.results)
+        EXPECT_EQ(result.token_ids, whole.results.at(index).token_ids) << name << ", sequence " << index;
+    }
+  }
+}
+
+TEST(Generation, ASourceThatStopsEndsTheRunOnceWhatRunsIsThrough) {
+  const std::vector<GenerationRequest> requests = uneven_requests(read_golden("separate2"));
+  const Outcome outcome =
+      generate("separate2", requests, {.ranks = 2, .slots = 3, .at_start = 2, .source_stops = true});
+  EXPECT_FALSE(outcome.finished);
+  EXPECT_EQ(outcome.results.size(), 2U);
 }
 
 const std::vector<std::string>& draft_models() {

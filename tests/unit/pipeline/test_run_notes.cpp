@@ -72,7 +72,7 @@ TEST(RunNotes, ASlowSection) {
       run, {"section 3 (rank 3 on n4) computes 27 % longer than the others, who wait for it 18 % of the time",
             "more threads", "in training"});
   run.chained = true;
-  EXPECT_EQ(run_notes(run)[0].find("in training"), std::string::npos);
+  EXPECT_EQ(run_notes(run).at(0).find("in training"), std::string::npos);
 }
 
 TEST(RunNotes, ASlowSectionThatIsLittleOfTheTime) {
@@ -122,8 +122,8 @@ TEST(RunNotes, WaitingForMessages) {
   for (RankUse& rank : run.ranks) let_wait(rank, 3.1);
   expect_note(run, {"waits 31 % of its time for messages (memory 0 %, z 31 %, candidates or token 0 %)",
                     "fewer ranks", "more prompts at a time"});
-  EXPECT_EQ(run_notes(run)[0].find("--draft"), std::string::npos);
-  EXPECT_EQ(run_notes(run)[0].find("--head last"), std::string::npos);
+  EXPECT_EQ(run_notes(run).at(0).find("--draft"), std::string::npos);
+  EXPECT_EQ(run_notes(run).at(0).find("--head last"), std::string::npos);
   run.can_draft = true;
   run.sequences = 8;
   expect_note(run, {"--draft", "larger --batch"});
