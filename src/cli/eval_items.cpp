@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/phase_clock.hpp"
 #include "cli/files.hpp"

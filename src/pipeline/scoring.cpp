@@ -9,6 +9,7 @@ namespace stagformer::internal {
 namespace {
 
 constexpr std::int64_t kLeastShared = 4;  // rows; fewer are not worth waiting for a slot
+constexpr int kNoSlot = -1;
 constexpr int kLongestChain = 32;  // sequences one behind the other in a slot: there are other replicas
 
 /// Rows of `next` that have the same input and, where it is scored, the same target as `previous`.
@@ -89,18 +90,17 @@ void Scorer::fill_pass() {
   }
 }
 
+/// What is through makes room for the sequence that shares its beginning, or for any other.
 void Scorer::advance() {
-  std::erase_if(active_, [this](Active& active) {
-    if (active.next_row < sequences_[active.sequence].rows()) return false;
+  for (Active& active : active_) {
+    if (active.next_row < sequences_[active.sequence].rows()) continue;
     ++done_;
     const std::size_t behind = active.sequence + 1;
-    if (behind < sequences_.size() && sequences_[behind].shared > 0) {
-      active = {behind, sequences_[behind].shared, active.slot};
-      return false;
-    }
-    free_slots_.push_back(active.slot);
-    return true;
-  });
+    const bool goes_on = behind < sequences_.size() && sequences_[behind].shared > 0;
+    if (!goes_on) free_slots_.push_back(active.slot);
+    active = {behind, goes_on ? sequences_[behind].shared : 0, goes_on ? active.slot : kNoSlot};
+  }
+  std::erase_if(active_, [](const Active& active) { return active.slot == kNoSlot; });
 }
 
 void Scorer::take(const ScoredPasses::Place& place, const ReadoutResult& result) {

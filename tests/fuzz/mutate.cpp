@@ -61,8 +61,8 @@ void overwrite(std::string& text, std::size_t at, const void* bytes, std::size_t
 }
 
 void edit(std::string& text, const std::vector<std::string>& seeds, Dice& dice) {
+  if (text.empty()) text = piece_of(seeds[0], dice);
   const std::size_t at = dice.below(text.size());
-  if (text.empty()) return text.assign(piece_of(seeds[0], dice)), void();
   switch (dice.below(9)) {
     case 0:
       text[at] = static_cast<char>(text[at] ^ 1 << dice.below(8));

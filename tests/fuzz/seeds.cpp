@@ -1,5 +1,6 @@
 #include "fuzz/seeds.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <new>
 
 #include "fuzz/mutate.hpp"
 #include "fuzz/readers.hpp"
