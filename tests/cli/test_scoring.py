@@ -178,7 +178,6 @@ class Refusals(Scoring):
         self.refused("requests", '{"text": "a", "context": "b"}', "text")
         self.refused("requests", '{"context": 1, "continuation": "a"}', "context", "string")
         self.refused("requests", '{"context": "a", "continuation": ""}', "adds no token")
-        self.refused("requests", '{"context": " ", "continuation": "a"}', "no tokens")
         self.refused("requests", json.dumps({"context": "a", "continuation": "x" * 65}), "65 tokens", "64", ranks=2)
         self.refused("requests", json.dumps({"context": "a", "continuation": "x" * 9}), "9 tokens", args=("--context", "8"))
         self.refused("choices", '{"context": "a", "choices": ["a"], "label": 0}', "choices")

@@ -38,9 +38,9 @@ class Dice {
   explicit Dice(std::uint64_t seed) : state_(seed) {}
   std::uint64_t roll() {
     std::uint64_t z = state_ += 0x9E3779B97F4A7C15;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
-    z = (z ^ z >> 27) * 0x94D049BB133111EB;
-    return z ^ z >> 31;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+    return z ^ (z >> 31);
   }
   /// Below `count`; 0 where there is nothing to choose from.
   std::size_t below(std::size_t count) { return count > 0 ? static_cast<std::size_t>(roll() % count) : 0; }
@@ -65,7 +65,7 @@ void edit(std::string& text, const std::vector<std::string>& seeds, Dice& dice) 
   const std::size_t at = dice.below(text.size());
   switch (dice.below(9)) {
     case 0:
-      text[at] = static_cast<char>(text[at] ^ 1 << dice.below(8));
+      text[at] = static_cast<char>(text[at] ^ (1 << dice.below(8)));
       break;
     case 1:
       text[at] = static_cast<char>(dice.roll());

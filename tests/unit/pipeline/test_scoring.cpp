@@ -109,7 +109,8 @@ TEST(ScoringTexts, NothingToScoreAndTooMuch) {
 
 TEST(ScoringTexts, AWholeTextInWindowsThatPredictEveryTokenOnce) {
   const ModelConfig config = config_of(true);
-  const ScoringTexts texts(PairTokenizer(), config, 4);
+  const PairTokenizer tokenizer;
+  const ScoringTexts texts(tokenizer, config, 4);
   EXPECT_TRUE(texts.whole("").empty());
   const auto windows = texts.whole("0123456789");
   ASSERT_EQ(windows.size(), 3U);
