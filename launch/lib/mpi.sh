@@ -59,6 +59,7 @@ open_mpi_command() {
   [ ${#hosts[@]} -lt 2 ] || [ "$major" != 4 ] ||
     command+=(--mca oob_tcp_keepalive_time 10 --mca oob_tcp_keepalive_intvl 5 --mca oob_tcp_keepalive_probes 3)
   command+=(-x "OMP_NUM_THREADS=$threads")
+  [ -z "$terminal" ] || command+=(-x "STAGFORMER_TERMINAL=$terminal" -x TERM)
 }
 
 # open_mpi_placement MAJOR
@@ -95,6 +96,7 @@ mpich_command() {
     command+=(-iface "$interface" -genv UCX_NET_DEVICES "$interface" -genv FI_TCP_IFACE "$interface")
   fi
   command+=(-genv OMP_NUM_THREADS "$threads")
+  [ -z "$terminal" ] || command+=(-genv STAGFORMER_TERMINAL "$terminal" -genv TERM "$TERM")
 }
 
 srun_command() {

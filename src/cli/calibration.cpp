@@ -26,7 +26,7 @@ constexpr NumberFormat kFormats[] = {NumberFormat::f32, NumberFormat::bf16, Numb
 constexpr double kMebibyte = 1 << 20;
 constexpr double kLeastRead = kMebibyte,
                  kMostRead = 256 * kMebibyte;  // bytes of a step, doubled from the least
-constexpr double kRowsTarget = 16 * kMebibyte, kPromptTarget = 64 * kMebibyte;
+constexpr double kPromptTarget = 64 * kMebibyte;
 constexpr std::int64_t kRowCounts[] = {2, 4, 8, 16, 32};
 constexpr std::int64_t kDepth = 32, kFarDepth = 1536, kPrompt = 256;
 constexpr double kSecondsAPoint = 0.06;
@@ -205,36 +205,51 @@ class Calibration {
     const Parts few = measure({.layers = 4}, NumberFormat::f32),
                 many = measure({.layers = 36}, NumberFormat::f32);
     const Parts words = measure({.layers = 4, .vocabulary = 32768}, NumberFormat::f32);
+    constexpr std::int64_t kRows = 8;
+    const double with_rows = measure({.layers = 36}, NumberFormat::f32, kDepth, kRows).layers_s -
+                             measure({.layers = 4}, NumberFormat::f32, kDepth, kRows).layers_s;
     machine.layer_s = (many.layers_s - few.layers_s) / 32;
+    machine.layer_row_s = std::max(0.0, with_rows / 32 - machine.layer_s) / (kRows - 1);
     // The tiny matrices are in the nearest cache: what they cost is part of it.
     machine.choice_s = few.rest_s;
     machine.choice_s_per_token = std::max(0.0, (words.rest_s - few.rest_s) / (32768 - 512));
   }
 
-  FormatSpeed products(const Machine& machine, NumberFormat format) {
-    const auto product_s = [&](const Parts& parts, const Shape& shape, std::int64_t rows) {
-      const double beside = machine.layer_s * static_cast<double>(shape.layers * rows);
-      return std::max(parts.layers_s - beside, parts.layers_s / 10);
+  static double product_seconds(const Machine& machine, const Parts& parts, const Shape& shape,
+                                std::int64_t rows) {
+    const double a_layer = machine.layer_s + machine.layer_row_s * static_cast<double>(rows - 1);
+    return std::max(parts.layers_s - a_layer * static_cast<double>(shape.layers), parts.layers_s / 10);
+  }
+
+  Curve row_factor(const Machine& machine, NumberFormat format, double bytes) {
+    const Shape shape = shape_of(std::min(bytes, most_bytes_), format);
+    const auto seconds = [&](std::int64_t rows) {
+      return product_seconds(machine, measure(shape, format, kDepth, rows), shape, rows);
     };
-    FormatSpeed speed{format, {}, {}, 0};
-    std::vector<Curve::Point> read, factor{{1, 1}};
+    const double one = seconds(1);
+    std::vector<Curve::Point> points{{1, 1}};
+    for (const std::int64_t rows : kRowCounts)
+      points.push_back({static_cast<double>(rows), seconds(rows) / one});
+    return Curve(points);
+  }
+
+  FormatSpeed products(const Machine& machine, NumberFormat format) {
+    FormatSpeed speed;
+    speed.format = format;
+    std::vector<Curve::Point> read;
     for (double target = kLeastRead; target <= kMostRead; target *= 2) {
       if (target > most_bytes_ && !read.empty()) break;
       const Shape shape = shape_of(target, format);
       const Parts parts = measure(shape, format);
       const auto bytes = static_cast<double>(parts.bytes.total());
       if (!read.empty() && bytes <= read.back().x) continue;
-      read.push_back({bytes, product_s(parts, shape, 1) / shape.bytes(format)});
+      read.push_back({bytes, product_seconds(machine, parts, shape, 1) / shape.bytes(format)});
     }
-    const Shape shape = shape_of(std::min(kRowsTarget, most_bytes_), format);
-    const double one = product_s(measure(shape, format), shape, 1);
-    for (const std::int64_t rows : kRowCounts)
-      factor.push_back(
-          {static_cast<double>(rows), product_s(measure(shape, format, kDepth, rows), shape, rows) / one});
     const Parts prompt =
         measure(shape_of(std::min(kPromptTarget, most_bytes_), format), format, kPrompt, 1, kPrompt);
     speed.read_s_per_byte = Curve(read);
-    speed.row_factor = Curve(factor);
+    speed.row_factor = row_factor(machine, format, FormatSpeed::kNearBytes);
+    speed.row_factor_far = row_factor(machine, format, FormatSpeed::kFarBytes);
     speed.operations_per_s = prompt.operations / prompt.prompt_s;
     return speed;
   }

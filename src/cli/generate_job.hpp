@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@
 #include "pipeline/generation.hpp"
 
 namespace stagformer::internal {
+
+class PromptShare;
+class ReplicaReports;
 
 class GenerateJob {
  public:
@@ -69,7 +73,7 @@ class GenerateJob {
   std::vector<const GenerationRequest*> runnable() const;
   const Prompt& prompt_of(std::int64_t index) const;
   void deliver(std::int64_t index, const nlohmann::json& record);
-  Generator::Events events(class ReplicaReports& reports, class PromptShare& share);
+  Generator::Events events(ReplicaReports& reports, PromptShare& share);
 
   Generator* generator_ = nullptr;  // while it works
   double seconds_ = 0;

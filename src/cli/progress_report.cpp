@@ -17,6 +17,7 @@ constexpr double kFirstInterval = 5, kLongestInterval = 60;  // of log lines, ea
 ProgressReport::ProgressReport(int replicas, std::int64_t done)
     : progress_(now_seconds(), replicas, done),
       is_logged_(spdlog::should_log(spdlog::level::info)),
+      stdout_is_terminal_(StatusLine::shares_stdout()),
       interval_s_(kFirstInterval),
       next_s_(now_seconds() + kFirstInterval) {
   if (!is_logged_ || !StatusLine::is_possible()) return;
@@ -39,7 +40,7 @@ void ProgressReport::tick() {
 }
 
 void ProgressReport::make_way() {
-  if (!line_) return;
+  if (!line_ || !stdout_is_terminal_) return;
   line_->hide();
   next_s_ = 0;
 }

@@ -21,13 +21,14 @@ class ProgressReport {
   void set_load(int replica, const GenerationLoad& load) { progress_.set_load(replica, load); }
   /// Between steps, however short: shows what there is where it is time to.
   void tick();
-  /// stdout may be the same terminal: clears the line until the next tick that shows it.
+  /// Before something is written to stdout: where that is a terminal, too, clears the line until the next
+  /// tick.
   void make_way();
 
  private:
   Progress progress_;
   std::optional<StatusLine> line_;
-  bool is_logged_;
+  bool is_logged_, stdout_is_terminal_;
   double interval_s_, next_s_;
 };
 

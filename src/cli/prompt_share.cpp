@@ -10,7 +10,7 @@ namespace stagformer::internal {
 
 PromptShare::PromptShare(Transport& replica, ReplicaReports& reports, const PromptQueue& queue,
                          std::vector<const GenerationRequest*> requests)
-    : replica_(replica), reports_(reports), dealt_(queue.left_from()), requests_(std::move(requests)) {
+    : reports_(reports), dealt_(queue.left_from()), requests_(std::move(requests)) {
   if (replica.size() > 1)
     tree_ = std::make_unique<TreeBroadcast>(replica, 0, sizeof(Order), tag(Tag::prompts));
 }

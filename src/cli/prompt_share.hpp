@@ -35,7 +35,6 @@ class PromptShare final : public RequestSource {
   Order decide(std::int64_t free, bool idle);
   Order share(const Order& order);
 
-  Transport& replica_;
   ReplicaReports& reports_;
   const std::int64_t dealt_;  // places of the first deal
   std::vector<const GenerationRequest*> requests_;

@@ -85,7 +85,7 @@ class ReplicaReports {
   std::vector<Replica> replicas_;  // on rank 0
   std::optional<PromptRange> answer_;
   std::optional<bool> end_;  // what rank 0 said last
-  double silence_limit_s_;   // <= 0: none
+  double silence_limit_s_ = 0;  // <= 0: none
   double sign_interval_s_, last_sign_s_;
   int orders_ = 0;
   bool asked_ = false;

@@ -17,7 +17,14 @@ namespace {
 
 constexpr std::size_t kUsualWidth = 80;
 
+/// Under mpirun stderr is a pipe to it; launch/run tells how wide the terminal is that mpirun writes to. 0: none.
+std::size_t launchers_width() {
+  const char* columns = std::getenv("STAGFORMER_TERMINAL");
+  return columns ? static_cast<std::size_t>(std::clamp(std::atoi(columns), 0, 1000)) : 0;
+}
+
 std::size_t terminal_width() {
+  if (const std::size_t width = launchers_width(); width > 0) return width;
   winsize size{};
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsualWidth;
   return size.ws_col;
@@ -37,7 +44,12 @@ struct StatusLine::Sink final : spdlog::sinks::sink {
 
 bool StatusLine::is_possible() {
   const char* terminal = std::getenv("TERM");
-  return isatty(STDERR_FILENO) == 1 && terminal && std::string_view(terminal) != "dumb";
+  const bool is_terminal = isatty(STDERR_FILENO) == 1 || launchers_width() > 0;
+  return is_terminal && terminal && std::string_view(terminal) != "dumb";
+}
+
+bool StatusLine::shares_stdout() {
+  return isatty(STDOUT_FILENO) == 1 || launchers_width() > 0;
 }
 
 StatusLine::StatusLine() {

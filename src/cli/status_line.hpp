@@ -11,6 +11,8 @@ class StatusLine {
  public:
   /// Whether stderr is a terminal that such lines can be shown on.
   static bool is_possible();
+  /// Whether what goes to stdout may come out on the same terminal.
+  static bool shares_stdout();
 
   StatusLine();
   ~StatusLine();  // leaves no line behind

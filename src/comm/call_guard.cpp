@@ -11,8 +11,9 @@
 namespace stagformer::internal {
 namespace {
 
-// All ranks notice at about the same time; the first one that ends takes the others with it.
-constexpr double kHeadStart_s = 2, kTurn_s = 0.05, kSlice_s = 0.05;
+// All ranks notice at about the same time; the first one that ends takes the others with it, which a launcher
+// lets live for two seconds more.
+constexpr double kHeadStart_s = 4, kTurn_s = 0.05, kSlice_s = 0.05;
 
 }  // namespace
 

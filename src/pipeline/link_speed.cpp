@@ -42,30 +42,39 @@ class LinkEnd {
     for (const auto request : receives_) world_.release(request);
   }
 
-  LinkPoint measure(std::size_t bytes) {
-    std::vector<double> latencies, gaps;
-    const double end = now_seconds() + kSecondsASize;
-    // Rank 0 decides when it is enough: both must make the same calls, so the last byte of a round trip says
-    // so.
-    for (int round = 0;; ++round) {
-      const bool last =
-          first_ && round >= kLeastRounds + kWarmUps && (now_seconds() > end || round >= kMostRounds);
-      const double latency = round_trip(bytes) / 2, gap = burst(bytes, last);
-      if (round >= kWarmUps) {
-        latencies.push_back(latency);
-        gaps.push_back(gap);
-      }
-      if (first_ ? last : was_last_) break;
-    }
-    return {static_cast<double>(bytes), median(latencies), median(gaps)};
+  /// Half a round trip.
+  double latency(std::size_t bytes) {
+    return typical([&](bool last) { return round_trip(bytes, last) / 2; });
+  }
+  /// From one send to the next.
+  double gap(std::size_t bytes) {
+    return typical([&](bool last) { return burst(bytes, last); });
   }
 
  private:
-  double round_trip(std::size_t bytes) {
+  /// Rank 0 decides when it is enough: both must make the same calls, so the first byte of its last message
+  /// says so.
+  template <typename Sample>
+  double typical(const Sample& sample) {
+    std::vector<double> samples;
+    const double end = now_seconds() + kSecondsASize;
+    for (int round = 0;; ++round) {
+      const bool last =
+          first_ && round >= kLeastRounds + kWarmUps && (now_seconds() > end || round >= kMostRounds);
+      const double seconds = sample(last);
+      if (round >= kWarmUps) samples.push_back(seconds);
+      if (first_ ? last : was_last_) break;
+    }
+    return median(samples);
+  }
+
+  double round_trip(std::size_t bytes, bool last) {
     const double begin = now_seconds();
+    out_.data()[0] = std::byte(last);
     world_.start_receive(receives_[0]);
     if (first_) world_.start_send(sends_[0], bytes);
     world_.wait(receives_[0], subject());
+    was_last_ = in_.data()[0] != std::byte{0};
     if (!first_) world_.start_send(sends_[0], bytes);
     world_.wait(sends_[0], subject());
     return now_seconds() - begin;
@@ -112,7 +121,9 @@ LinkModel measure_link(Transport& world) {
   for (const std::size_t bytes : kSizes) points.push_back({static_cast<double>(bytes), 0, 0});
   if (world.size() > 1 && world.rank() < 2) {
     LinkEnd end(world);
-    for (std::size_t i = 0; i < kSizes.size(); ++i) points[i] = end.measure(kSizes[i]);
+    // What a burst leaves on its way would be in front of a round trip: far apart that takes a while.
+    for (LinkPoint& point : points) point.latency_s = end.latency(static_cast<std::size_t>(point.bytes));
+    for (LinkPoint& point : points) point.gap_s = end.gap(static_cast<std::size_t>(point.bytes));
   }
   world.barrier();
   for (LinkPoint& point : points) point = gather_values(world, point)[0];

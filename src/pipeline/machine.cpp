@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "base/config_json.hpp"
@@ -47,17 +48,18 @@ json curve_json(const Curve& curve) {
   return rows;
 }
 
-double time_of(const ObjectReader& object, const char* key) {
-  const double seconds = object.number(key);
+double time_of(const ObjectReader& object, const char* key, std::optional<double> missing = {}) {
+  const double seconds = missing ? object.number(key, *missing) : object.number(key);
   if (!(seconds >= 0)) bad_value(object.path_of(key), "must not be negative");
   return seconds;
 }
 
 FormatSpeed speed_from(const json& value, NumberFormat format) {
   const ObjectReader object(value, std::string("formats.") + name_of(format),
-                            {"read_s_per_byte", "row_factor", "operations_per_s"});
+                            {"read_s_per_byte", "row_factor", "row_factor_far", "operations_per_s"});
+  const char* far = value.contains("row_factor_far") ? "row_factor_far" : "row_factor";
   FormatSpeed speed{format, curve_of(object, "read_s_per_byte"), curve_of(object, "row_factor"),
-                    object.number("operations_per_s")};
+                    curve_of(object, far), object.number("operations_per_s")};
   if (!(speed.operations_per_s > 0)) bad_value(object.path_of("operations_per_s"), "must be positive");
   return speed;
 }
@@ -93,6 +95,12 @@ double Curve::at(double x) const {
   return a.y + (b.y - a.y) * std::log(x / a.x) / std::log(b.x / a.x);
 }
 
+double FormatSpeed::seconds_per_byte(double bytes, double rows) const {
+  const double far = std::clamp(std::log(bytes / kNearBytes) / std::log(kFarBytes / kNearBytes), 0.0, 1.0);
+  const double factor = (1 - far) * row_factor.at(rows) + far * row_factor_far.at(rows);
+  return read_s_per_byte.at(bytes) * factor;
+}
+
 const FormatSpeed& Machine::speed_of(NumberFormat format) const {
   const auto found = std::ranges::find(formats, format, &FormatSpeed::format);
   if (found == formats.end())
@@ -102,10 +110,10 @@ const FormatSpeed& Machine::speed_of(NumberFormat format) const {
 
 Machine Machine::from_json(const std::string& text) {
   const json object = parse_object(text);
-  const ObjectReader root(
-      object, "",
-      {"format", "version", "name", "processor", "instruction_set", "measured", "threads", "ranks_on_host",
-       "layer_s", "cross_s", "cache_s_per_byte", "choice_s", "choice_s_per_token", "formats", "link"});
+  const ObjectReader root(object, "",
+                          {"format", "version", "name", "processor", "instruction_set", "measured", "threads",
+                           "ranks_on_host", "layer_s", "layer_row_s", "cross_s", "cache_s_per_byte",
+                           "choice_s", "choice_s_per_token", "formats", "link"});
   if (root.text("format", "") != "stagformer machine") bad_value("format", "must be 'stagformer machine'");
   if (root.integer("version") != kVersion)
     bad_value("version", "is " + std::to_string(root.integer("version")) + ", this program reads 1");
@@ -118,6 +126,7 @@ Machine Machine::from_json(const std::string& text) {
   machine.ranks_on_host =
       static_cast<int>(std::clamp<std::int64_t>(root.integer("ranks_on_host"), 1, 1 << 20));
   machine.layer_s = time_of(root, "layer_s");
+  machine.layer_row_s = time_of(root, "layer_row_s", machine.layer_s);
   machine.cross_s = time_of(root, "cross_s");
   machine.cache_s_per_byte = time_of(root, "cache_s_per_byte");
   machine.choice_s = time_of(root, "choice_s");
@@ -142,7 +151,7 @@ std::string Machine::to_json() const {
                                    {"threads", threads},
                                    {"ranks_on_host", ranks_on_host},
                                    {"layer_s", layer_s},
-
+                                   {"layer_row_s", layer_row_s},
                                    {"cross_s", cross_s},
                                    {"cache_s_per_byte", cache_s_per_byte},
                                    {"choice_s", choice_s},
@@ -150,6 +159,7 @@ std::string Machine::to_json() const {
   for (const FormatSpeed& speed : formats)
     object["formats"][name_of(speed.format)] = {{"read_s_per_byte", curve_json(speed.read_s_per_byte)},
                                                 {"row_factor", curve_json(speed.row_factor)},
+                                                {"row_factor_far", curve_json(speed.row_factor_far)},
                                                 {"operations_per_s", speed.operations_per_s}};
   object["link"] = json::array();
   for (const LinkPoint& point : link.points())
@@ -161,13 +171,14 @@ Machine Machine::built_in_machine() {
   constexpr double kReadRate = 12e9, kOperations = 60e9, kLatency = 2e-6, kLinkRate = 12e9;
   Machine machine;
   machine.name = "built in";
-  machine.layer_s = 2e-6;
+  machine.layer_s = machine.layer_row_s = 2e-6;
   machine.cross_s = 1e-6;
   machine.cache_s_per_byte = 1 / kReadRate;
   machine.choice_s = 5e-6;
   machine.choice_s_per_token = 2e-11;
   for (const NumberFormat format : kFormats)
-    machine.formats.push_back({format, Curve({{1, 1 / kReadRate}}), Curve({{1, 1}, {32, 4}}), kOperations});
+    machine.formats.push_back({format, Curve({{1, 1 / kReadRate}}), Curve({{1, 1}, {32, 4}}),
+                               Curve({{1, 1}, {32, 4}}), kOperations});
   machine.link = LinkModel::of(kLatency, kLinkRate);
   return machine;
 }

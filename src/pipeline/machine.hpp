@@ -30,10 +30,17 @@ class Curve {
 
 /// Products with weights of one number format.
 struct FormatSpeed {
+  static constexpr double kNearBytes = 16 << 20, kFarBytes = 128 << 20;
+
   NumberFormat format = NumberFormat::f32;
-  Curve read_s_per_byte;        ///< of a decode step with one row, by the bytes that the rank reads in a step
-  Curve row_factor;             ///< time of a step's products by its rows, as a multiple of one row's
+  Curve read_s_per_byte;  ///< of a decode step with one row, by the bytes that the rank reads in a step
+  /// Time of a step's products by its rows, as a multiple of one row's: in steps of kNearBytes, which stay in
+  /// a cache, and of kFarBytes, where more rows cost little as long as memory is what a step waits for.
+  Curve row_factor, row_factor_far;
   double operations_per_s = 0;  ///< prompts, two operations a multiply-add, attention and norms included
+
+  /// Seconds a byte of weights in a step that reads `bytes` in all for so many rows.
+  double seconds_per_byte(double bytes, double rows) const;
 };
 
 struct Machine {
@@ -42,8 +49,9 @@ struct Machine {
       measured;           ///< measured: when and by which version; empty if built in
   int threads = 1;        ///< a rank
   int ranks_on_host = 1;  ///< at work at the same time
-  double layer_s = 0;     ///< a layer and row beside its products: norms, attention, meetings of threads
-  double cross_s = 0;     ///< cross-attention of a layer and row beside its products
+  double layer_s = 0;     ///< a layer with one row beside its products: norms, attention, meetings of threads
+  double layer_row_s = 0;         ///< each further row
+  double cross_s = 0;             ///< cross-attention of a layer and row beside its products
   double cache_s_per_byte = 0;    ///< keys and values read
   double choice_s = 0;            ///< a step: candidates, choice, bookkeeping
   double choice_s_per_token = 0;  ///< the same, per row and token id that the rank looks at

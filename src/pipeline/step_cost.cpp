@@ -97,9 +97,8 @@ class RankCost {
   }
 
   double read(const DatasetInfo& info, double share, double rows) const {
-    const FormatSpeed& speed = machine_.speed_of(info.format);
-    return as_double(info.bytes) * share * speed.read_s_per_byte.at(as_double(bytes_.total())) *
-           speed.row_factor.at(rows);
+    return as_double(info.bytes) * share *
+           machine_.speed_of(info.format).seconds_per_byte(as_double(bytes_.total()), rows);
   }
 
   /// What a batch reads once counts with its first section. `absorb`: what waits for another rank's message.
@@ -119,10 +118,10 @@ class RankCost {
     double seconds = 0;
     for (int s = first; s < end; ++s)
       for (int l = 0; l < config_.sections.layers_per_section[static_cast<std::size_t>(s)]; ++l) {
-        seconds += machine_.layer_s;
-        if (config_.has_cross_attention(s, l)) seconds += machine_.cross_s;
+        seconds += machine_.layer_s + machine_.layer_row_s * as_double(rows - 1);
+        if (config_.has_cross_attention(s, l)) seconds += machine_.cross_s * as_double(rows);
       }
-    return seconds * as_double(rows);
+    return seconds;
   }
 
   std::int64_t head_rows_held() const { return head_rows(config_, part_).count(); }

@@ -115,10 +115,11 @@ class Progress(TestCase):
         self.assertRegex(result.stderr, r"10 results of 200 tokens in \d+\.\d s \(\d+\.\d tokens/s\)")
         self.assertNotIn("\r", result.stderr)
 
-    def on_terminal(self, *args, stdout=subprocess.DEVNULL) -> list[str]:
+    def on_terminal(self, *args, stdout=subprocess.DEVNULL, launcher=None) -> list[str]:
         """The lines that a terminal shows in the end, and all that was shown before."""
         master, slave = os.openpty()
-        with subprocess.Popen(launch([*self.command, *args]), env=environment({"TERM": "xterm"}), stdin=subprocess.DEVNULL,
+        command = [*launcher, *self.command, *args] if launcher else launch([*self.command, *args])
+        with subprocess.Popen(command, env=environment({"TERM": "xterm"}), stdin=subprocess.DEVNULL,
                               stdout=slave if stdout is None else stdout, stderr=slave) as process:
             os.close(slave)
             written = b""
@@ -161,6 +162,13 @@ class Progress(TestCase):
         screen = self.on_terminal("--delay-section", "0:10", stdout=None)
         self.assertGreater(len(set(self.frames)), 3)
         self.assertEqual(len(by_id("\n".join(line for line in screen if line.startswith("{")))), 10)
+        self.assertFalse([line for line in screen if "to go" in line], screen)
+
+    def test_under_mpirun(self):
+        """Ranks see a pipe; launch/run tells them of the terminal."""
+        run_script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../launch/run")
+        screen = self.on_terminal("--delay-section", "0:20", launcher=[run_script, "-n", "2", "--bind", "none", "--"])
+        self.assertGreater(len(set(self.frames)), 3, screen)
         self.assertFalse([line for line in screen if "to go" in line], screen)
 
     def test_not_where_the_log_is_off(self):

@@ -16,6 +16,7 @@ LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 sys.path += [str(Path(__file__).parent.parent / "cli"), str(LAUNCH / "lib")]
 
 from scaling import measuring, records, report, table
+from scaling.measuring import quickest  # noqa: E402
 from scaling.study import Point, Study, StudyError, read_study
 from support import HANG, PROGRAM, TestCase, checkpoint, main, run_command
 
@@ -37,8 +38,8 @@ def made_run(*steps: float, tokens: str = "aa", **values: object) -> dict:
 
 def made_record(point: Point, predicted: dict | None = None, emulated: bool = False, **runs: dict) -> dict:
     return {"point": point.number, "study": "s", "parameters": point.__dict__, "nature": "emulated" if emulated else "", "place": "nowhere",
-            "crowded": False, "commands": [], "runs": runs, "machine": None, "predicted": predicted, "provenance": PROVENANCE,
-            "seconds": 1.0}
+            "crowded": False, "commands": [], "runs": runs, "machine": None, "predicted": predicted,
+            "predicted_rounds": [predicted] if predicted else [], "provenance": PROVENANCE, "seconds": 1.0}
 
 
 class StudyCase(TestCase):
@@ -79,6 +80,28 @@ class Arithmetic(StudyCase):
         self.assertAlmostEqual(two["predicted_ms"], 1.1)
         self.assertAlmostEqual(two["error_percent"], 10)  # above what was measured
         self.assertAlmostEqual(two["sequential_error_percent"], 25)
+
+    def test_each_round_has_its_own_prediction(self):
+        """A machine that is twice as slow in the second round, and is known to be."""
+        study = read_study(self.study(ranks=[2]))
+        (point,) = study.points()
+        record = made_record(point, staggered=made_run(1.0, 2.0, 1.0), sequential=made_run(2.0, 4.0, 2.0))
+        record["predicted_rounds"] = [{"staggered_s": 1.1e-3 * slow, "sequential_s": 1.8e-3 * slow} for slow in (1, 2, 1)]
+        row = table.row(study, record)
+        self.assertAlmostEqual(row["error_percent"], 10)
+        self.assertAlmostEqual(row["sequential_error_percent"], -10)
+        self.assertAlmostEqual(row["predicted_ms"], 1.1)
+
+        record["predicted_rounds"] = []
+        self.assertNotIn("error_percent", {key for key, value in table.row(study, record).items() if value is not None})
+
+    def test_the_quickest_of_several_calibrations(self):
+        slow = {"name": "a", "layer_s": 2, "link": [[8, 1, 4], [64, 2, 1]], "formats": {"f32": {
+            "read_s_per_byte": [[1, 5], [2, 3]], "row_factor": [[1, 1], [2, 1.5]], "operations_per_s": 5}}}
+        other = {"name": "a", "layer_s": 1, "link": [[8, 2, 3], [64, 1, 2]], "formats": {"f32": {
+            "read_s_per_byte": [[1, 4], [2, 4]], "row_factor": [[1, 1], [2, 9]], "operations_per_s": 6}}}
+        self.assertEqual(quickest([slow, other]), {"name": "a", "layer_s": 1, "link": [[8, 1, 3], [64, 1, 1]], "formats": {"f32": {
+            "read_s_per_byte": [[1, 4], [2, 3]], "row_factor": [[1, 1], [2, 5.25]], "operations_per_s": 6}}})
 
     def test_other_axes_are_other_series(self):
         study = read_study(self.study(ranks=[1, 2], batch=[1, 8]))
@@ -235,6 +258,19 @@ class Runs(StudyCase):
         study = json.loads((self.folder / "out" / "study.json").read_text())
         self.assertEqual(study["provenance"]["place"], {"this machine": 2})
         self.assertTrue(any("mpirun" in command for command in study["provenance"]["commands"]["2"]))
+
+    def test_predicts_again_what_is_there(self):
+        path = self.study(ranks=[1])
+        self.assertEqual(self.tool(path).code, 0)
+        (before,) = self.table()
+        machine = self.folder / "slow.json"
+        values = json.loads((self.folder / "machine.json").read_text())
+        machine.write_text(json.dumps(values | {"layer_s": 2 * values["layer_s"]}))
+        result = self.tool(path, "--recalibrate", "--machine", machine)
+        self.assertEqual(result.code, 0, result)
+        (after,) = self.table()
+        self.assertEqual(after["staggered_ms"], before["staggered_ms"])
+        self.assertAlmostEqual(float(after["predicted_ms"]), 2 * float(before["predicted_ms"]), 3)
 
     def test_one_point_and_what_is_missing(self):
         path = self.study(ranks=[1, 2])

@@ -118,6 +118,7 @@ class Batch(SlurmCase):
         """Ends well after one restart that found some results, and with all of them."""
         job = self.ended(number)
         self.assertEqual(job["Restarts"], "1", self.told(number))
+        self.assertEqual(self.log(number).count("2 replica(s)"), 2, self.log(number))
         self.assertRegex(self.log(number), rf"results\.jsonl: [1-9]\d* of {self.count} results are there already")
         self.assertEqual(by_id(self.files["OUTPUT"].read_text()), self.whole)
 

@@ -14,6 +14,8 @@ from . import simulation
 from .places import Place, Places, reason_in
 from .study import FILLED, ONE_RANK, SEQUENTIAL, STAGGERED, Point, Study, StudyError
 
+CALIBRATIONS = 3  # of which the quickest counts, figure by figure: a machine that others use too is slow for a minute at times
+fresh: set[Path] = set()  # machine files that this process has measured
 EMULATED_RANKS = 2  # that compute at the same time while the machine of an emulation is measured
 
 
@@ -24,6 +26,7 @@ class Measuring:
     program: str
     folder: Path
     given: Path | None = None  # a machine file, in place of those measured here
+    again: bool = False  # machine files that are there are measured once more, and bettered
 
     def point(self, point: Point) -> dict:
         """The record of a point, measured now."""
@@ -33,8 +36,11 @@ class Measuring:
         machine = self.machine(point)
         samples: dict[str, list[dict]] = {}
         commands: list[str] = []
+        predictions = []
         with self.places.of(point, self.study) as place:
             for turn in range(self.study.rounds):
+                if machine:
+                    predictions.append(self.predict(point, self.momentary(point, machine)))
                 for name, record, command in self.turn(point, place, machine, turn):
                     samples.setdefault(name, []).append(record)
                     if command not in commands:
@@ -45,7 +51,7 @@ class Measuring:
                   "commands": commands,
                   "runs": {name: best_of(records) if name == FILLED else summary(records) for name, records in samples.items()},
                   "machine": machine.name if machine else None, "predicted": self.predict(point, machine),
-                  "provenance": {key: value for key, value in provenance.items() if key != "command"}}
+                  "predicted_rounds": predictions, "provenance": {key: value for key, value in provenance.items() if key != "command"}}
         return {**record, "seconds": round(time.monotonic() - begin, 1)}
 
     def turn(self, point: Point, place: Place, machine: Path | None, turn: int) -> list[tuple[str, dict, str]]:
@@ -112,16 +118,41 @@ class Measuring:
         with self.places.of(point, self.study, hosts=2) as place:
             return self.calibration(name, 2, point, place, ["--machine", str(speed)])
 
+    def momentary(self, point: Point, machine: Path) -> Path:
+        """The machine as it is now, with the links of the file; the file itself where that is what counts."""
+        if self.given or self.study.nature() or not self.study.calibrate_rounds:
+            return machine
+        name = f"momentary-{point.ranks}-{point.threads}"
+        path = self.folder.resolve() / "machines" / f"{name}.json"
+        words = ["bench", "--calibrate", str(path), "--weights", self.study.weights, "--threads", str(point.threads), "--repetitions", "2",
+                 "--log-level", "error"]
+        (Place() if self.places.namespaces else self.places.place).run(self.program, point.ranks, point.threads, words)
+        values = json.loads(path.read_text()) | {"link": json.loads(machine.read_text())["link"]}
+        write_whole(path, json.dumps(values, indent=1) + "\n")
+        return path
+
     def calibration(self, name: str, ranks: int, point: Point, place: Place, flags: list[str]) -> Path:
         path = self.folder.resolve() / "machines" / f"{name}.json"
-        if path.exists():
+        if path.exists() and (path.resolve() in fresh or not self.again):
             return path
+        fresh.add(path.resolve())
         path.parent.mkdir(parents=True, exist_ok=True)
-        own = path.with_name(f"{name}.{os.getpid()}.part")  # tasks of an array may measure the same one
-        place.run(self.program, ranks, point.threads, ["bench", "--calibrate", str(own), "--threads", str(point.threads),
-                                                       "--log-level", "error", *flags])
-        own.replace(path)
+        own = path.with_name(f"{name}.{os.getpid()}.part")
+        found = [json.loads(path.read_text())] if path.exists() else []
+        for _ in range(CALIBRATIONS):
+            place.run(self.program, ranks, point.threads, ["bench", "--calibrate", str(own), "--threads", str(point.threads),
+                                                           "--log-level", "error", *flags])
+            found.append(json.loads(own.read_text()))
+        own.unlink()
+        write_whole(path, json.dumps(quickest(found), indent=1) + "\n")  # tasks of an array may measure the same one
         return path
+
+    def predicted_again(self, record: dict, point: Point) -> dict:
+        """A record with the prediction of today's machine files; what was measured stays."""
+        machine = self.machine(point)
+        predicted = self.predict(point, machine)
+        rounds = len(record["runs"][STAGGERED]["step_ms"]) if predicted else 0
+        return {**record, "machine": machine.name if machine else None, "predicted": predicted, "predicted_rounds": [predicted] * rounds}
 
     def predict(self, point: Point, machine: Path | None) -> dict | None:
         if machine is None:
@@ -141,6 +172,22 @@ class Measuring:
             raise StudyError(f"{reason_in(done.stderr)} (code {done.returncode}: {' '.join(words[1:])})")
         (plan,) = json.loads(done.stdout)
         return plan
+
+
+def quickest(machines: list[dict]) -> dict:
+    """Figure by figure the least time, the most operations a second; of ratios the middle."""
+    def least(values: list, key: str = "") -> object:
+        first = values[0]
+        if isinstance(first, dict):
+            return {name: least([value[name] for value in values], name) for name in first}
+        if key in ("read_s_per_byte", "link"):  # [[size, time...], ...]: the sizes are those of every calibration
+            return [[row[0][0], *(min(column) for column in zip(*(entry[1:] for entry in row)))] for row in zip(*values)]
+        if key.startswith("row_factor"):
+            return [[row[0][0], statistics.median(entry[1] for entry in row)] for row in zip(*values)]
+        if key == "operations_per_s":
+            return max(values)
+        return min(values) if key.endswith(("_s", "_s_per_byte", "_s_per_token")) else first
+    return least(machines)
 
 
 def groups_of(point: Point) -> list[int]:

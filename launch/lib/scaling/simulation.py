@@ -26,11 +26,12 @@ def record_of(measuring: Measuring, point: Point) -> dict:
     plan = measuring.plan(point, machine, "--simulate")
     runs = {STAGGERED: run_of(plan["simulated_s"], point), SEQUENTIAL: run_of(plan["simulated_sequential_s"], point)}
     keys = ("staggered_s", "sequential_s", "prompt_s", "tokens_per_s", "tensor_parallel_s")
+    predicted = {key: plan[key] for key in keys if plan.get(key)}
     if ONE_RANK in measuring.study.runs:
         runs[ONE_RANK] = run_of(measuring.plan(point, machine, ranks=1)["staggered_s"], point)
     return {"study": measuring.study.identity(), "point": point.number, "parameters": asdict(point), "nature": "simulated",
             "place": VIRTUAL_TIME, "crowded": False, "commands": [], "runs": runs, "machine": machine.name,
-            "predicted": {key: plan[key] for key in keys if plan.get(key)},
+            "predicted": predicted, "predicted_rounds": [predicted],
             "provenance": provenance(measuring.program, base), "seconds": round(time.monotonic() - begin, 1)}
 
 

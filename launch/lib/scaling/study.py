@@ -11,6 +11,7 @@ from pathlib import Path
 
 STRONG, WEAK = "strong", "weak"
 STAGGERED, SEQUENTIAL, ONE_RANK, FILLED = "staggered", "sequential", "one_rank", "filled"
+OF_NO_ACCOUNT = ("title", "about", "minutes", "rounds", "calibrate_rounds")  # for what a point's runs measure
 AXES = ("ranks", "threads", "batch", "delay_us", "mbit")  # the first one changes fastest
 
 
@@ -46,6 +47,7 @@ class Study:
     weights: str = "f32"
     runs: list = field(default_factory=lambda: [STAGGERED, SEQUENTIAL, ONE_RANK])
     predict: bool = True  # measures the machine, for `stagformer plan`
+    calibrate_rounds: bool = True  # once more beside each round, which is compared with its own prediction
     emulated: bool = False  # ranks sleep as long as this machine would compute
     simulated: bool = False  # nothing is run but the engine's steps in virtual time; delays and rates are added to this machine's links
     ranks: list = field(default_factory=lambda: [1, 2])
@@ -107,8 +109,8 @@ class Study:
         return (point.batch,) if self.checkpoint else (point.ranks, point.batch)
 
     def identity(self) -> str:
-        """Changes when a measured point would no longer be one of this study; words about it do not count."""
-        values = {key: value for key, value in self.as_json().items() if key not in ("title", "about", "minutes", "rounds")}
+        """Changes when a measured point would no longer be one of this study; see OF_NO_ACCOUNT."""
+        values = {key: value for key, value in self.as_json().items() if key not in OF_NO_ACCOUNT}
         base = {} if self.checkpoint else self._base
         return hashlib.sha256(json.dumps([values, base], sort_keys=True).encode()).hexdigest()[:12]
 

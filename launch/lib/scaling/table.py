@@ -49,19 +49,22 @@ def row(study: Study, record: dict) -> dict:
               "filled_groups": runs.get(FILLED, {}).get("groups"),
               "label": label(record),
               "tokens": "-" if record["nature"] else " ".join(runs[STAGGERED]["tokens"])}
-    return values | predictions(predicted, staggered, None if alone else sequential)
+    return values | by_rounds(record.get("predicted_rounds", []), runs, None if alone else SEQUENTIAL) | {
+        "tensor_parallel_ms": 1e3 * predicted["tensor_parallel_s"] if "tensor_parallel_s" in predicted else None}
 
 
-def predictions(predicted: dict, staggered: float, sequential: float | None) -> dict:
-    """Milliseconds, and by how much the prediction is above what was measured."""
-    def ms(key: str) -> float | None:
-        return 1e3 * predicted[key] if key in predicted else None
-
-    def error(value: float | None, measured: float | None) -> float | None:
-        return 100 * (value / measured - 1) if value is not None and measured else None
-    return {"predicted_ms": ms("staggered_s"), "error_percent": error(ms("staggered_s"), staggered),
-            "predicted_sequential_ms": ms("sequential_s") if sequential else None,
-            "sequential_error_percent": error(ms("sequential_s"), sequential), "tensor_parallel_ms": ms("tensor_parallel_s")}
+def by_rounds(predicted: list[dict], runs: dict, sequential: str | None) -> dict:
+    """Medians of the rounds' predictions, and of by how much they are above what was measured in the same round."""
+    def medians(name: str, key: str, run: str, error: str) -> dict:
+        expected = [1e3 * one[key] for one in predicted if key in one]
+        if not expected:
+            return {name: None, error: None}
+        errors = [100 * (ms / measured - 1) for ms, measured in zip(expected, runs[run]["step_ms"])]
+        return {name: statistics.median(expected), error: statistics.median(errors)}
+    found = medians("predicted_ms", "staggered_s", STAGGERED, "error_percent")
+    if sequential in runs:
+        found |= medians("predicted_sequential_ms", "sequential_s", sequential, "sequential_error_percent")
+    return found
 
 
 def label(record: dict) -> str:

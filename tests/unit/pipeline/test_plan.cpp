@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <nlohmann/json.hpp>
+
 #include "checkpoint/made_tensors.hpp"
 #include "pipeline/benchmark_cost.hpp"
 #include "pipeline/step_cost.hpp"
@@ -26,7 +29,7 @@ Machine bytes_only() {
   machine.name = "bytes";
   machine.measured = "by hand";
   for (const NumberFormat format : {NumberFormat::f32, NumberFormat::q8_0})
-    machine.formats.push_back({format, Curve({{1, 1}}), Curve({{1, 1}}), 1});
+    machine.formats.push_back({format, Curve({{1, 1}}), Curve({{1, 1}}), Curve({{1, 1}}), 1});
   machine.link = LinkModel({{0, 0, 0}});
   return machine;
 }
@@ -225,6 +228,37 @@ TEST(Machine, WhatIsWrongInAFileIsNamed) {
   names("\"operations_per_s\": ", "\"operations_per_s\": -", "operations_per_s");
   names("\"link\": [", "\"link\": [[1, 2],", "link");
   EXPECT_THROW((void)Machine::from_json("[]"), ConfigError);
+}
+
+TEST(Machine, MoreRowsCostLessWhereMemoryIsWaitedFor) {
+  const FormatSpeed speed{NumberFormat::f32, Curve({{1, 2}}), Curve({{1, 1}, {16, 9}}),
+                          Curve({{1, 1}, {16, 3}}), 1};
+  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(1, 16), 18);
+  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(FormatSpeed::kNearBytes, 16), 18);
+  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(std::sqrt(FormatSpeed::kNearBytes * FormatSpeed::kFarBytes), 16),
+                   12);
+  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(1e12, 16), 6);
+  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(1e12, 1), 2);
+}
+
+TEST(Machine, OlderFilesHaveOneCurveAndOneTimeOfALayer) {
+  auto values = nlohmann::json::parse(Machine::built_in_machine().to_json());
+  values.erase("layer_row_s");
+  values["layer_s"] = 0.5;
+  for (auto& format : values["formats"]) format.erase("row_factor_far");
+  const Machine machine = Machine::from_json(values.dump());
+  EXPECT_EQ(machine.layer_row_s, 0.5);
+  EXPECT_EQ(machine.formats[0].row_factor_far.at(8), machine.formats[0].row_factor.at(8));
+}
+
+TEST(StepCost, FurtherRowsHaveATimeOfTheirOwn) {
+  Machine machine = messages_only(false);
+  machine.layer_s = 100;
+  machine.layer_row_s = 1;
+  BenchPoint point = kPoint;
+  point.batch = 5;
+  EXPECT_NEAR(decode_work(model(), make_grid(4, 4), options_with(), point, machine)[0].layers_s,
+              3 * (100 + 4), 1e-6);
 }
 
 TEST(Curve, IsInterpolatedOverTheLogarithm) {
