@@ -27,6 +27,7 @@ constexpr double kMebibyte = 1 << 20;
 constexpr double kLeastRead = kMebibyte,
                  kMostRead = 256 * kMebibyte;  // bytes of a step, doubled from the least
 constexpr double kPromptTarget = 64 * kMebibyte;
+constexpr auto kRowWidth = static_cast<std::int64_t>(Machine::kRowWidth);
 constexpr std::int64_t kRowCounts[] = {2, 4, 8, 16, 32};
 constexpr std::int64_t kDepth = 32, kFarDepth = 1536, kPrompt = 256;
 constexpr double kSecondsAPoint = 0.06;
@@ -91,7 +92,7 @@ class Quiet {
 
 /// Seconds of a step's parts on the slowest rank; a prompt's as a whole.
 struct Parts {
-  double layers_s = 0, cross_s = 0, head_s = 0, rest_s = 0, prompt_s = 0;
+  double layers_s = 0, cross_s = 0, feed_forward_s = 0, head_s = 0, rest_s = 0, prompt_s = 0;
   StepBytes bytes;
   double operations = 0;  // of the prompt
 };
@@ -122,6 +123,7 @@ class Calibration {
   Machine computing() {
     Machine machine;
     overheads(machine);
+    further_rows(machine);
     for (const NumberFormat format : formats()) {
       machine.formats.push_back(products(machine, format));
       log(name_of(format) + std::string(" measured"));
@@ -179,19 +181,27 @@ class Calibration {
   }
 
   Parts parts_of(const BenchSamples& samples, const BenchPoint& point) const {
-    std::vector<double> layers, cross, head, rest, prompt;
+    std::vector<double> layers, cross, feed_forward, head, rest, prompt;
     const auto steps = static_cast<double>(point.decode);
     for (const BenchSample& sample : samples.decode) {
       const auto of = [&](Phase phase) { return sample.phases[static_cast<std::size_t>(phase)] / steps; };
       const double products =
           of(Phase::self_attention) + of(Phase::feed_forward) + of(Phase::memory_projection);
       cross.push_back(of(Phase::cross_attention));
+      feed_forward.push_back(of(Phase::feed_forward));
       layers.push_back(products + cross.back());
       head.push_back(of(Phase::head));
       rest.push_back(sample.seconds / steps - layers.back() - head.back());
     }
     for (const BenchSample& sample : samples.prefill) prompt.push_back(sample.seconds);
-    return {slowest(layers), slowest(cross), slowest(head), slowest(rest), slowest(prompt), {}, 0};
+    return {slowest(layers),
+            slowest(cross),
+            slowest(feed_forward),
+            slowest(head),
+            slowest(rest),
+            slowest(prompt),
+            {},
+            0};
   }
 
   /// The slowest rank's least time: whatever else runs on a host now and then only ever adds.
@@ -205,32 +215,42 @@ class Calibration {
     const Parts few = measure({.layers = 4}, NumberFormat::f32),
                 many = measure({.layers = 36}, NumberFormat::f32);
     const Parts words = measure({.layers = 4, .vocabulary = 32768}, NumberFormat::f32);
-    constexpr std::int64_t kRows = 8;
-    const double with_rows = measure({.layers = 36}, NumberFormat::f32, kDepth, kRows).layers_s -
-                             measure({.layers = 4}, NumberFormat::f32, kDepth, kRows).layers_s;
     machine.layer_s = (many.layers_s - few.layers_s) / 32;
-    machine.layer_row_s = std::max(0.0, with_rows / 32 - machine.layer_s) / (kRows - 1);
     // The tiny matrices are in the nearest cache: what they cost is part of it.
     machine.choice_s = few.rest_s;
     machine.choice_s_per_token = std::max(0.0, (words.rest_s - few.rest_s) / (32768 - 512));
   }
 
-  static double product_seconds(const Machine& machine, const Parts& parts, const Shape& shape,
-                                std::int64_t rows) {
-    const double a_layer = machine.layer_s + machine.layer_row_s * static_cast<double>(rows - 1);
-    return std::max(parts.layers_s - a_layer * static_cast<double>(shape.layers), parts.layers_s / 10);
+  static double product_seconds(const Machine& machine, const Parts& parts, const Shape& shape) {
+    return std::max(parts.layers_s - machine.layer_s * static_cast<double>(shape.layers),
+                    parts.layers_s / 10);
   }
 
-  Curve row_factor(const Machine& machine, NumberFormat format, double bytes) {
+  /// Of the feed-forward products, as nothing else goes on there.
+  Curve row_factor(NumberFormat format, double bytes) {
     const Shape shape = shape_of(std::min(bytes, most_bytes_), format);
     const auto seconds = [&](std::int64_t rows) {
-      return product_seconds(machine, measure(shape, format, kDepth, rows), shape, rows);
+      return measure(shape, format, kDepth, rows).feed_forward_s;
     };
     const double one = seconds(1);
     std::vector<Curve::Point> points{{1, 1}};
     for (const std::int64_t rows : kRowCounts)
       points.push_back({static_cast<double>(rows), seconds(rows) / one});
     return Curve(points);
+  }
+
+  /// What the rows of a batch cost beside their products: what attention blocks take more for several rows,
+  /// less what their matrices do.
+  void further_rows(Machine& machine) {
+    constexpr std::int64_t kRows = 8;
+    const Shape shape{.width = kRowWidth, .inner = kRowWidth, .layers = 8};
+    const Parts one = measure(shape, NumberFormat::f32),
+                many = measure(shape, NumberFormat::f32, kDepth, kRows);
+    const auto attention = [](const Parts& parts) { return parts.layers_s - parts.feed_forward_s; };
+    const double of_products =
+        many.feed_forward_s - one.feed_forward_s;  // as many bytes as in the attention's
+    machine.layer_row_s = std::max(0.0, attention(many) - attention(one) - of_products) /
+                          static_cast<double>((kRows - 1) * shape.layers);
   }
 
   FormatSpeed products(const Machine& machine, NumberFormat format) {
@@ -243,13 +263,13 @@ class Calibration {
       const Parts parts = measure(shape, format);
       const auto bytes = static_cast<double>(parts.bytes.total());
       if (!read.empty() && bytes <= read.back().x) continue;
-      read.push_back({bytes, product_seconds(machine, parts, shape, 1) / shape.bytes(format)});
+      read.push_back({bytes, product_seconds(machine, parts, shape) / shape.bytes(format)});
     }
     const Parts prompt =
         measure(shape_of(std::min(kPromptTarget, most_bytes_), format), format, kPrompt, 1, kPrompt);
     speed.read_s_per_byte = Curve(read);
-    speed.row_factor = row_factor(machine, format, FormatSpeed::kNearBytes);
-    speed.row_factor_far = row_factor(machine, format, FormatSpeed::kFarBytes);
+    speed.row_factor = row_factor(format, FormatSpeed::kNearBytes);
+    speed.row_factor_far = row_factor(format, FormatSpeed::kFarBytes);
     speed.operations_per_s = prompt.operations / prompt.prompt_s;
     return speed;
   }

@@ -50,8 +50,9 @@ struct Machine {
   int threads = 1;        ///< a rank
   int ranks_on_host = 1;  ///< at work at the same time
   double layer_s = 0;     ///< a layer with one row beside its products: norms, attention, meetings of threads
-  double layer_row_s = 0;         ///< each further row
-  double cross_s = 0;             ///< cross-attention of a layer and row beside its products
+  double cross_s = 0;     ///< cross-attention of a layer with one row beside its products
+  double layer_row_s = 0;  ///< each further row in either, with a hidden size of kRowWidth; grows with it
+  static constexpr double kRowWidth = 512;
   double cache_s_per_byte = 0;    ///< keys and values read
   double choice_s = 0;            ///< a step: candidates, choice, bookkeeping
   double choice_s_per_token = 0;  ///< the same, per row and token id that the rank looks at

@@ -116,10 +116,11 @@ class RankCost {
 
   double layers_beside_products(int first, int end, std::int64_t rows) const {
     double seconds = 0;
+    const double a_row = machine_.layer_row_s * as_double(config_.hidden_size) / Machine::kRowWidth;
     for (int s = first; s < end; ++s)
       for (int l = 0; l < config_.sections.layers_per_section[static_cast<std::size_t>(s)]; ++l) {
-        seconds += machine_.layer_s + machine_.layer_row_s * as_double(rows - 1);
-        if (config_.has_cross_attention(s, l)) seconds += machine_.cross_s * as_double(rows);
+        seconds += machine_.layer_s + a_row * as_double(rows - 1);
+        if (config_.has_cross_attention(s, l)) seconds += machine_.cross_s + a_row * as_double(rows - 1);
       }
     return seconds;
   }

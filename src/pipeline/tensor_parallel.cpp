@@ -64,8 +64,10 @@ double tensor_parallel_seconds(const CheckpointIndex& index, int ranks, const En
                speed.row_factor.at(rows);
   }
   seconds += machine.cache_s_per_byte * decoder.cache_bytes * share;
-  seconds += (machine.layer_s + machine.layer_row_s * (rows - 1)) *
-             decoder.layers;  // norms and meetings are every rank's own
+  // norms and meetings are every rank's own
+  const double a_row =
+      machine.layer_row_s * static_cast<double>(index.config.hidden_size) / Machine::kRowWidth;
+  seconds += (machine.layer_s + a_row * (rows - 1)) * decoder.layers;
   seconds += machine.choice_s +
              machine.choice_s_per_token * static_cast<double>(index.config.vocab_size) * share * rows;
   const StepMessages messages = messages_of(index.config, options, point.batch, point.batch);

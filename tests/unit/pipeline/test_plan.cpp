@@ -254,7 +254,7 @@ TEST(Machine, OlderFilesHaveOneCurveAndOneTimeOfALayer) {
 TEST(StepCost, FurtherRowsHaveATimeOfTheirOwn) {
   Machine machine = messages_only(false);
   machine.layer_s = 100;
-  machine.layer_row_s = 1;
+  machine.layer_row_s = Machine::kRowWidth / 64;  // 1 s with this width
   BenchPoint point = kPoint;
   point.batch = 5;
   EXPECT_NEAR(decode_work(model(), make_grid(4, 4), options_with(), point, machine)[0].layers_s,
