@@ -244,8 +244,8 @@ class Calibration {
   void further_rows(Machine& machine) {
     constexpr std::int64_t kRows = 8;
     const Shape shape{.width = kRowWidth, .inner = kRowWidth, .layers = 8};
-    const Parts one = measure(shape, NumberFormat::f32),
-                many = measure(shape, NumberFormat::f32, kDepth, kRows);
+    const Parts one = measure(shape, NumberFormat::q8_0, 1),
+                many = measure(shape, NumberFormat::q8_0, 1, kRows);
     const auto attention = [](const Parts& parts) { return parts.layers_s - parts.feed_forward_s; };
     const double of_products =
         many.feed_forward_s - one.feed_forward_s;  // as many bytes as in the attention's

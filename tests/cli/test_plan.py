@@ -58,7 +58,7 @@ class Emulation(TestCase):
         nothing = {"read_s_per_byte": [[1, 1e-15]], "row_factor": [[1, 1]], "operations_per_s": 1e15}
         machine = self.file("machine.json", json.dumps({
             "format": "stagformer machine", "version": 1, "name": "slow", "measured": "by hand", "threads": 1, "ranks_on_host": 1,
-            "layer_s": 0.025, "cross_s": 0, "cache_s_per_byte": 0, "choice_s": 0, "choice_s_per_token": 0,
+            "layer_s": 0.025, "layer_row_s": 0.025 * 512 / 64, "cross_s": 0, "cache_s_per_byte": 0, "choice_s": 0, "choice_s_per_token": 0,
             "formats": {"f32": nothing}, "link": [[8, 0, 0]]}))
         model = self.file("model.json", json.dumps({
             "hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "vocab_size": 512, "max_position_embeddings": 64,
