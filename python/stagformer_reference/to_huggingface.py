@@ -72,8 +72,8 @@ def write_safetensors(path: Path, file: h5py.File, names: dict[str, str], format
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for theirs, ours in names.items():
         dataset = file[ours]
-        header[theirs] = {"dtype": DTYPES[formats[ours]], "shape": list(dataset.shape), "data_offsets": [end, end + dataset.nbytes]}
-        end += dataset.nbytes
+        header[theirs] = {"dtype": DTYPES[formats[ours]], "shape": [int(n) for n in dataset.shape], "data_offsets": [end, end + int(dataset.nbytes)]}
+        end += int(dataset.nbytes)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as out:
