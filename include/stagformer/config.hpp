@@ -33,6 +33,9 @@ struct CrossAttentionConfig {
   int lag = 1;
   bool rope = true;
   bool memory_norm = true;
+
+  /// The softmax over a window of one position is 1: queries and keys are never read.
+  bool has_scores() const { return window != 1; }
 };
 
 struct SectionsConfig {

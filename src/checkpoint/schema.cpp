@@ -36,10 +36,9 @@ class SchemaBuilder {
     for (int layer = 0; layer < c_.sections.layers_per_section[section]; ++layer) {
       const std::string at = prefix + "layers/" + std::to_string(layer) + "/";
       add_attention(at + "self_attention/", c_.attention_bias ? Biases::required : Biases::none, false);
-      // The softmax over a window of one position is 1, whatever query and key are.
       if (c_.has_cross_attention(section, layer))
         add_attention(at + "cross_attention/", c_.attention_bias ? Biases::optional : Biases::none,
-                      c_.sections.cross_attention.window == 1);
+                      !c_.sections.cross_attention.has_scores());
       add_feed_forward(at + "feed_forward/");
     }
   }

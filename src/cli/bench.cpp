@@ -10,6 +10,7 @@
 #include "cli/calibration.hpp"
 #include "cli/command.hpp"
 #include "cli/files.hpp"
+#include "cli/machine_file.hpp"
 #include "cli/model_run.hpp"
 #include "cli/model_source.hpp"
 #include "cli/report.hpp"
@@ -41,7 +42,6 @@ class BenchCommand final : public Command {
  private:
   ExitCode run_calibration() {
     const std::unique_ptr<Transport> world = session_->world();
-    world->set_stall_timeout(settings_.run.stall_timeout);
     const std::string path = *settings_.calibrate;
     agree(*world, [&] {
       if (world->rank() == 0) check_writable(path);

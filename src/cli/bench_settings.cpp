@@ -25,13 +25,7 @@ std::vector<std::string> schedules(const std::string& text) {
 
 std::vector<NumberFormat> formats(const std::string& text) {
   std::vector<NumberFormat> found;
-  for (const std::string& name : split_list("weights", text)) {
-    try {
-      found.push_back(number_format_from(name));
-    } catch (const ConfigError&) {
-      throw UsageError("--weights: '" + name + "' is none of f32, bf16, q8_0, q4_0, q4_1");
-    }
-  }
+  for (const std::string& name : split_list("weights", text)) found.push_back(weights_setting(name));
   return found;
 }
 

@@ -9,7 +9,6 @@
 
 #include "base/build_info.hpp"
 #include "base/host_info.hpp"
-#include "cli/files.hpp"
 #include "cli/model_run.hpp"
 #include "cli/model_source.hpp"
 #include "cli/report.hpp"
@@ -105,7 +104,6 @@ class Calibration {
     settings_.run.checkpoint.reset();
     settings_.run.json.reset();
     settings_.run.trace.reset();
-    world_->set_stall_timeout(settings_.run.stall_timeout);
     if (settings_.run.memory_limit)  // of a model, which has caches and buffers beside its weights
       most_bytes_ = static_cast<double>(parse_bytes("memory-limit", *settings_.run.memory_limit)) / 4;
     settings_.run.memory_limit.reset();
@@ -329,23 +327,6 @@ std::string machine_table(const Machine& m) {
 Machine calibrate(const MpiSession& session, const BenchSettings& settings, const std::string& command_line,
                   const std::optional<Machine>& base) {
   return Calibration(session, settings, command_line).run(base);
-}
-
-Machine read_machine(Transport& world, const std::string& path) {
-  Bytes bytes;
-  agree(world, [&] {
-    if (world.rank() == 0) bytes = to_bytes(read_file(path));
-  });
-  bytes = world.broadcast(std::move(bytes), 0);
-  std::optional<Machine> machine;
-  agree(world, [&] {
-    try {
-      machine = Machine::from_json(to_text(bytes));
-    } catch (const ConfigError& error) {
-      throw ConfigError(path + ": " + error.what());
-    }
-  });
-  return *machine;
 }
 
 }  // namespace stagformer::internal

@@ -7,7 +7,6 @@
 
 #include "cli/bench_settings.hpp"
 #include "comm/mpi_session.hpp"
-#include "comm/transport.hpp"
 #include "pipeline/machine.hpp"
 
 namespace stagformer::internal {
@@ -20,8 +19,5 @@ std::string machine_table(const Machine& machine);
 /// everything else stays as it is there.
 Machine calibrate(const MpiSession& session, const BenchSettings& settings, const std::string& command_line,
                   const std::optional<Machine>& base);
-
-/// Collective: rank 0 reads the file and hands it round. Throws InputError, ConfigError naming the file.
-Machine read_machine(Transport& world, const std::string& path);
 
 }  // namespace stagformer::internal

@@ -143,7 +143,6 @@ class Program {
     Failure failure;
     try {
       const std::unique_ptr<Transport> world = session.world();
-      world->set_stall_timeout(parsed.stall_timeout);
       check_same_command(*world, parsed);
       if (parsed.command && parsed.command->runs_a_model()) return run_here(parsed, &session);
       return run_on_rank_0(parsed, session, *world);

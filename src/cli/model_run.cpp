@@ -54,7 +54,6 @@ ModelRun::ModelRun(const MpiSession& session, RunSettings& settings, VisitSettin
       command_(command),
       source_(source ? std::move(source) : checkpoint_source(settings.checkpoint.value())) {
   world_ = session.world();
-  world_->set_stall_timeout(settings.stall_timeout);
 }
 
 ModelRun::~ModelRun() = default;
@@ -119,7 +118,6 @@ void ModelRun::place() {
     grid_ = make_grid(world_->size(), index_.config.sections.count, replicas);
   });
   replica_ = world_->split(replica_number());
-  replica_->set_stall_timeout(settings_.stall_timeout);
   int level = best_instruction_set();
   for (const int other : gather_values(*world_, level)) level = std::min(level, other);
   use_instruction_set(level);

@@ -9,6 +9,9 @@
 #include "checkpoint/made_tensors.hpp"
 #include "cli/command.hpp"
 #include "cli/files.hpp"
+#include "cli/machine_file.hpp"
+#include "cli/model_source.hpp"
+#include "cli/run_settings.hpp"
 #include "pipeline/plan.hpp"
 
 namespace stagformer::internal {
@@ -35,7 +38,7 @@ struct PlanSettings {
     v.text("sections", sections, "Deal the layers to so many sections of equal depth instead: a list");
     v.text("weights", weights, "Number format of the weights (default: as stored, f32 with --config)");
     v.integer("replicas", replicas, 1, kMostRanks, "Copies of the model (default: from the world's size)");
-    v.integer("batch", batch, 1, 65536, "Sequences at a time in a replica");
+    v.integer("batch", batch, 1, kMostSequences, "Sequences at a time in a replica");
     v.integer("prompt-tokens", prompt_tokens, 1, kAnyInteger, "Tokens of a prompt");
     v.integer("depth", depth, 1, kAnyInteger, "Positions in the caches (default: the prompt)");
     v.integer("chunk", chunk, 1, 65536, "Prompt positions that go through a section at once");
@@ -117,12 +120,7 @@ class PlanCommand final : public Command {
 
  private:
   std::optional<NumberFormat> wanted_format() const {
-    if (!settings_.weights) return std::nullopt;
-    try {
-      return number_format_from(*settings_.weights);
-    } catch (const ConfigError&) {
-      throw UsageError("--weights: '" + *settings_.weights + "' is none of f32, bf16, q8_0, q4_0, q4_1");
-    }
+    return settings_.weights ? std::optional(weights_setting(*settings_.weights)) : std::nullopt;
   }
   std::optional<int> replicas() const {
     return settings_.replicas ? std::optional(static_cast<int>(*settings_.replicas)) : std::nullopt;
@@ -141,12 +139,7 @@ class PlanCommand final : public Command {
       const CheckpointIndex stored = read_checkpoint_index(*settings_.checkpoint);
       return format ? converted_index(stored, *format) : stored;
     }
-    const std::string text = read_file(*settings_.config);
-    try {
-      return random_index(text, format.value_or(NumberFormat::f32), 0);
-    } catch (const ConfigError& error) {
-      throw ConfigError(*settings_.config + ": " + error.what());
-    }
+    return random_source(*settings_.config, format.value_or(NumberFormat::f32), 0)->read_index();
   }
 
   static CheckpointIndex recut(const CheckpointIndex& stored, std::int64_t count) {
@@ -166,18 +159,22 @@ class PlanCommand final : public Command {
     return random_index(config.dump(), format, 0);
   }
 
+  EngineOptions options() const {
+    RunSettings run;
+    run.head = settings_.head;
+    run.cache = settings_.cache;
+    run.decode = settings_.decode;
+    run.chunk = settings_.chunk;
+    return run.engine_options();
+  }
+
   PlanRequest request_for(const ModelConfig& config) const {
     PlanRequest request;
-    request.options.head = settings_.head == "auto"     ? HeadMode::automatic
-                           : settings_.head == "sliced" ? HeadMode::sliced
-                                                        : HeadMode::last;
-    request.options.cache_format = settings_.cache == "bf16" ? CacheFormat::bf16 : CacheFormat::f32;
-    request.options.decode = settings_.decode == "recurrent" ? DecodeMode::recurrent : DecodeMode::exact;
+    request.options = options();
     if (settings_.decode == "recurrent" && !config.recurrent_refusal().empty())
       throw ConfigError(config.recurrent_refusal());
     request.simulate = settings_.simulate;
     request.options.slots = static_cast<int>(settings_.batch);
-    request.options.chunk = settings_.chunk;
     request.point = {settings_.prompt_tokens, 1, settings_.batch,
                      settings_.depth.value_or(settings_.prompt_tokens), 1};
     request.options.context = request.point.context();
@@ -191,14 +188,8 @@ class PlanCommand final : public Command {
   std::vector<Machine> machines() const {
     if (!settings_.machine) return {Machine::built_in_machine()};
     std::vector<Machine> machines;
-    for (const std::string& path : split_list("machine", *settings_.machine)) {
-      const std::string text = read_file(path);
-      try {
-        machines.push_back(Machine::from_json(text));
-      } catch (const ConfigError& error) {
-        throw ConfigError(path + ": " + error.what());
-      }
-    }
+    for (const std::string& path : split_list("machine", *settings_.machine))
+      machines.push_back(read_machine(path));
     return machines;
   }
 

@@ -78,4 +78,12 @@ EngineOptions RunSettings::engine_options() const {
   return options;
 }
 
+NumberFormat weights_setting(const std::string& name) {
+  try {
+    return number_format_from(name);
+  } catch (const ConfigError&) {
+    throw UsageError("--weights: '" + name + "' is none of f32, bf16, q8_0, q4_0, q4_1");
+  }
+}
+
 }  // namespace stagformer::internal

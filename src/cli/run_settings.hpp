@@ -8,6 +8,7 @@
 
 #include "base/settings.hpp"
 #include "pipeline/options.hpp"
+#include "stagformer/number_format.hpp"
 
 namespace stagformer::internal {
 
@@ -40,5 +41,8 @@ struct RunSettings {
   /// What the engine needs of these, still without slots and context. Throws UsageError.
   EngineOptions engine_options() const;
 };
+
+/// What --weights names. Throws UsageError.
+NumberFormat weights_setting(const std::string& name);
 
 }  // namespace stagformer::internal

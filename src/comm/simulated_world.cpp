@@ -1,7 +1,6 @@
 #include "comm/simulated_world.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <exception>
 #include <map>

@@ -10,10 +10,6 @@ std::int64_t memory_capacity(const ModelConfig& config, const SectionCapacity& c
   return window ? std::min(capacity.context, *window + capacity.rows) : capacity.context;
 }
 
-bool keeps_keys(const ModelConfig& config) {
-  return config.sections.cross_attention.window.value_or(0) != 1;
-}
-
 bool same(const PackedMatrix& a, const PackedMatrix& b) {
   return a.data == b.data && a.rows == b.rows;
 }
@@ -37,7 +33,7 @@ Section::Section(const ModelConfig& config, int index, const SectionWeights& wei
                  const SectionCapacity& capacity)
     : index_(index),
       has_memory_(config.has_memory(index)),
-      single_position_(!keeps_keys(config)),
+      single_position_(!config.sections.cross_attention.has_scores()),
       lag_(config.sections.cross_attention.lag),
       window_(config.sections.cross_attention.window.value_or(capacity.context)),
       weights_(weights) {
@@ -48,9 +44,10 @@ Section::Section(const ModelConfig& config, int index, const SectionWeights& wei
   memory_caches_.resize(static_cast<std::size_t>(capacity.memory_banks));
   for (auto& bank : memory_caches_)
     for (const LayerWeights& layer : weights.layers)
-      bank.push_back(layer.cross_attention ? KvCache(capacity.slots, heads, memory_capacity(config, capacity),
-                                                     a, keeps_keys(config), capacity.format)
-                                           : KvCache());
+      bank.push_back(layer.cross_attention
+                         ? KvCache(capacity.slots, heads, memory_capacity(config, capacity), a,
+                                   config.sections.cross_attention.has_scores(), capacity.format)
+                         : KvCache());
 }
 
 std::int64_t Section::cache_bytes(const ModelConfig& config, int index, const SectionCapacity& capacity) {
@@ -60,9 +57,9 @@ std::int64_t Section::cache_bytes(const ModelConfig& config, int index, const Se
       layers * KvCache::bytes(capacity.slots, heads, capacity.context, a, true, capacity.format);
   for (int l = 0; l < layers; ++l)
     if (config.has_cross_attention(index, l))
-      bytes +=
-          capacity.memory_banks * KvCache::bytes(capacity.slots, heads, memory_capacity(config, capacity), a,
-                                                 keeps_keys(config), capacity.format);
+      bytes += capacity.memory_banks *
+               KvCache::bytes(capacity.slots, heads, memory_capacity(config, capacity), a,
+                              config.sections.cross_attention.has_scores(), capacity.format);
   return bytes;
 }
 

@@ -102,14 +102,13 @@ void Benchmark::decode(const BenchPoint& point) {
   const auto ahead = [&](int ranks_behind) { return std::min<std::int64_t>(point.groups - 1, ranks_behind); };
   const RankPart& part = engine_.part();
   const std::int64_t mine = ahead(part.ranks - 1 - part.rank), first_ranks = ahead(part.ranks - 1);
-  std::int64_t passes = point.decode * point.groups, collected = 0;
+  std::int64_t passes = samples_.stopped ? 0 : point.decode * point.groups, collected = 0;
   samples_.token_digest = kHashStart;
   double begin = now_seconds();
   const auto collect_next = [&] {
-    const bool stopped = samples_.stopped;
     collect(point, collected++);
     // All see the stop in the same read-out; they follow to where the first rank is.
-    if (samples_.stopped && !stopped) passes = std::min(passes, collected + first_ranks);
+    if (samples_.stopped) passes = std::min(passes, collected + first_ranks);
   };
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     if (should_stop_()) engine_.request_stop();

@@ -22,7 +22,7 @@ void for_datasets(const CheckpointIndex& index, int section, const Visit& visit)
 
 /// With a window of one position there are no scores: queries and keys of cross-attention are never read.
 bool is_read(const ModelConfig& config, const std::string& name) {
-  if (config.sections.cross_attention.window != 1) return true;
+  if (config.sections.cross_attention.has_scores()) return true;
   return name.find("/cross_attention/q/") == std::string::npos &&
          name.find("/cross_attention/k/") == std::string::npos;
 }
@@ -44,7 +44,7 @@ double positions_read(const ModelConfig& config, int section, std::int64_t posit
     positions += static_cast<double>(position + 1);
     if (!config.has_cross_attention(section, l)) continue;
     const auto length = static_cast<double>(memory_length(config, position));
-    positions += config.sections.cross_attention.window == 1 ? length / 2 : length;
+    positions += config.sections.cross_attention.has_scores() ? length : length / 2;
   }
   return positions;
 }

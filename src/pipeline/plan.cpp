@@ -55,14 +55,6 @@ void count_bytes(const CheckpointIndex& index, const PlanRequest& request, GridP
   }
 }
 
-double decode_seconds(const CheckpointIndex& index, const Grid& grid, const EngineOptions& options,
-                      const BenchPoint& point, const Machine& machine) {
-  return decode_timeline(decode_work(index, grid, options, point, machine),
-                         messages_of(index.config, options, point.batch, point.batch), options.head,
-                         machine.link)
-      .step_s;
-}
-
 /// Each rank works on another group's rows, which is what staggered sections do with rows of one step: a rank
 /// never waits for what was made in the same round.
 double filled_rate(const CheckpointIndex& index, const Grid& grid, const EngineOptions& options,
@@ -70,7 +62,7 @@ double filled_rate(const CheckpointIndex& index, const Grid& grid, const EngineO
   const std::int64_t groups = grid.ranks_per_replica();
   if (groups == 1 || point.batch < groups) return 0;
   const double sequences = static_cast<double>(point.batch) / static_cast<double>(groups);
-  point.batch = std::max<std::int64_t>(1, std::llround(sequences));
+  point.batch = std::llround(sequences);
   std::vector<RankWork> work = decode_work(index, grid, options, point, machine);
   for (RankWork& rank : work) rank.waits = false;
   const Timeline round = decode_timeline(work, messages_of(index.config, options, point.batch, point.batch),
@@ -106,14 +98,14 @@ GridPlan plan_grid(const CheckpointIndex& index, const Grid& grid, const PlanReq
   plan.staggered_s = staggered.step_s;
   plan.waiting_s = std::accumulate(staggered.waits_s.begin(), staggered.waits_s.end(), 0.0) /
                    static_cast<double>(staggered.waits_s.size());
-  if (request.simulate)
+  EngineOptions sequential = options;
+  sequential.schedule = Schedule::sequential;
+  plan.sequential_s = decode_seconds(index, grid, sequential, request.point, machine);
+  plan.filled_tokens_per_s = filled_rate(index, grid, sequential, request.point, machine);
+  if (request.simulate) {
     plan.simulated_s = simulated_step_seconds(index, grid, options, request.point, machine);
-  options.schedule = Schedule::sequential;
-  if (request.simulate)
-    plan.simulated_sequential_s = simulated_step_seconds(index, grid, options, request.point, machine);
-  plan.sequential_s = decode_seconds(index, grid, options, request.point, machine);
-  plan.filled_tokens_per_s = filled_rate(index, grid, options, request.point, machine);
-  options.schedule = Schedule::staggered;
+    plan.simulated_sequential_s = simulated_step_seconds(index, grid, sequential, request.point, machine);
+  }
   const std::int64_t chunks = (request.point.prompt + options.chunk - 1) / options.chunk;
   plan.prompt_s =
       prompt_seconds(chunk_work(index, grid, options, request.point, machine),

@@ -32,7 +32,7 @@ RankPart rank_part(const ModelConfig& config, const Grid& grid, int rank_in_repl
 std::vector<std::string> layer_matrices(const ModelConfig& config, int section, int layer) {
   std::vector<std::string> names;
   for (const char* matrix : {"q", "k", "v", "o"}) names.push_back(std::string("self_attention/") + matrix);
-  const bool scores = config.sections.cross_attention.window.value_or(0) != 1;
+  const bool scores = config.sections.cross_attention.has_scores();
   if (config.has_cross_attention(section, layer))
     for (const char* matrix : {"q", "k", "v", "o"})
       if (scores || *matrix == 'v' || *matrix == 'o')

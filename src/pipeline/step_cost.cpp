@@ -178,18 +178,22 @@ StepMessages messages_of(const ModelConfig& config, const EngineOptions& options
           config.sections.readout == Readout::linear_combination};
 }
 
+double decode_seconds(const CheckpointIndex& index, const Grid& grid, const EngineOptions& options,
+                      const BenchPoint& point, const Machine& machine) {
+  return decode_timeline(decode_work(index, grid, options, point, machine),
+                         messages_of(index.config, options, point.batch, point.batch), options.head,
+                         machine.link)
+      .step_s;
+}
+
 HeadMode chosen_head(const CheckpointIndex& index, const Grid& grid, EngineOptions options,
                      const BenchPoint& point, const Machine& machine) {
   if (options.head != HeadMode::automatic) return options.head;
-  double seconds[2];
-  for (const HeadMode head : {HeadMode::sliced, HeadMode::last}) {
+  const auto seconds = [&](HeadMode head) {
     options.head = head;
-    seconds[head == HeadMode::last] =
-        decode_timeline(decode_work(index, grid, options, point, machine),
-                        messages_of(index.config, options, point.batch, point.batch), head, machine.link)
-            .step_s;
-  }
-  return seconds[1] < seconds[0] ? HeadMode::last : HeadMode::sliced;
+    return decode_seconds(index, grid, options, point, machine);
+  };
+  return seconds(HeadMode::last) < seconds(HeadMode::sliced) ? HeadMode::last : HeadMode::sliced;
 }
 
 }  // namespace stagformer::internal

@@ -24,6 +24,10 @@ std::vector<RankWork> chunk_work(const CheckpointIndex& index, const Grid& grid,
 StepMessages messages_of(const ModelConfig& config, const EngineOptions& options, std::int64_t rows,
                          std::int64_t read);
 
+/// A decode step of a replica by the timeline. options.head must not be automatic.
+double decode_seconds(const CheckpointIndex& index, const Grid& grid, const EngineOptions& options,
+                      const BenchPoint& point, const Machine& machine);
+
 /// The cheaper way of the head by the timeline, where options.head is automatic.
 HeadMode chosen_head(const CheckpointIndex& index, const Grid& grid, EngineOptions options,
                      const BenchPoint& point, const Machine& machine);
