@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "cli/files.hpp"
+#include "cli/json_text.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -16,7 +17,7 @@ using nlohmann::json;
 class ItemLine {
  public:
   ItemLine(const std::string& path, std::int64_t number, const std::string& line)
-      : place_(path + ", line " + std::to_string(number)), object_(json::parse(line, nullptr, false)) {
+      : place_(path + ", line " + std::to_string(number)), object_(parse_json(line)) {
     if (!object_.is_object()) fail("is not a JSON object");
     id_ = object_.value("id", json(number));
     if (!id_.is_string() && !id_.is_number_integer()) fail("\"id\" is neither a string nor an integer");

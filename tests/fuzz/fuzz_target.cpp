@@ -5,6 +5,6 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const stagformer::fuzz::Reader& reader = stagformer::fuzz::reader_named(STAGFORMER_FUZZ_READER);
-  (void)reader.read(std::as_bytes(std::span(data, size)));
+  (void)reader.refusal(std::as_bytes(std::span(data, size)));
   return 0;
 }

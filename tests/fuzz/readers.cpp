@@ -133,27 +133,27 @@ void read_machine(Input bytes) {
 
 /// Errors are right answers, but for those that say that the program itself is wrong.
 template <void (*read)(Input)>
-bool accepts(Input bytes) {
+std::optional<std::string> refusal_of(Input bytes) {
   try {
     read(bytes);
   } catch (const Error& error) {
     if (error.code() == ExitCode::internal) throw;
-    return false;
+    return error.what();
   }
-  return true;
+  return std::nullopt;
 }
 
 constexpr Reader kReaders[] = {
-    {"checkpoint", accepts<read_checkpoint>, checkpoint_seeds},
-    {"gguf", accepts<read_gguf>, gguf_seeds},
-    {"safetensors", accepts<read_safetensors>, safetensors_seeds},
-    {"huggingface_config", accepts<read_huggingface_config>, huggingface_config_seeds},
-    {"tokenizer_json", accepts<read_tokenizer_json>, tokenizer_json_seeds},
-    {"sentencepiece", accepts<read_sentencepiece>, sentencepiece_seeds},
-    {"prompts", accepts<read_prompt_lines>, prompts_seeds},
-    {"requests", accepts<read_item_lines>, requests_seeds},
-    {"config", accepts<read_config>, config_seeds},
-    {"machine", accepts<read_machine>, machine_seeds},
+    {"checkpoint", refusal_of<read_checkpoint>, checkpoint_seeds},
+    {"gguf", refusal_of<read_gguf>, gguf_seeds},
+    {"safetensors", refusal_of<read_safetensors>, safetensors_seeds},
+    {"huggingface_config", refusal_of<read_huggingface_config>, huggingface_config_seeds},
+    {"tokenizer_json", refusal_of<read_tokenizer_json>, tokenizer_json_seeds},
+    {"sentencepiece", refusal_of<read_sentencepiece>, sentencepiece_seeds},
+    {"prompts", refusal_of<read_prompt_lines>, prompts_seeds},
+    {"requests", refusal_of<read_item_lines>, requests_seeds},
+    {"config", refusal_of<read_config>, config_seeds},
+    {"machine", refusal_of<read_machine>, machine_seeds},
 };
 
 }  // namespace

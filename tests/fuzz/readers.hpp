@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,10 +14,10 @@ using Input = std::span<const std::byte>;
 
 struct Reader {
   const char* name;
-  /// Takes any bytes; false where they are refused. What is accepted is used and, where it can be written
+  /// Takes any bytes; why they are refused, or nothing. What is accepted is used and, where it can be written
   /// again, compared with itself read once more. Throws where the reader throws something else than an Error,
   /// or an internal one, and where the comparison fails.
-  bool (*read)(Input bytes);
+  std::optional<std::string> (*refusal)(Input bytes);
   /// Small good files.
   std::vector<std::string> (*seeds)();
 };

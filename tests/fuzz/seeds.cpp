@@ -34,7 +34,7 @@ std::string text_of(const std::vector<std::byte>& bytes) {
 /// Metadata of a Llama with a byte-level tokenizer or a SentencePiece one, and its embedding.
 std::string gguf_model(const std::string& tokenizer) {
   const bool byte_level = tokenizer == "gpt2";
-  Bytes out = internal::test::gguf_start(1, byte_level ? 12 : 11);
+  Bytes out = internal::test::gguf_start(1, 12);
   const auto integer = [&](const char* key, std::uint32_t value) {
     out.text(key).number(kU32).number(value);
   };
@@ -53,6 +53,10 @@ std::string gguf_model(const std::string& tokenizer) {
   for (const std::int32_t kind : {2, 3, 1, 1, 1}) out.number(kind);
   if (byte_level)
     out.text("tokenizer.ggml.merges").number(kArray).number(kText).number<std::uint64_t>(1).text("a b");
+  else
+    out.text("tokenizer.ggml.scores").number(kArray).number(kF32).number<std::uint64_t>(5);
+  for (const float score : {0.0F, 0.0F, -1.0F, -2.0F, -0.5F})
+    if (!byte_level) out.number(score);
   internal::test::add_tensor(out, "token_embd.weight", 32, 5, 0, 0);
   return text_of(out.pad(32).zeros(32 * 5 * 4).get());
 }
@@ -67,7 +71,7 @@ std::vector<std::string> checkpoint_seeds() {
 }
 
 std::vector<std::string> gguf_seeds() {
-  return {text_of(internal::test::good_gguf().get()), gguf_model("gpt2"), gguf_model("llama")};
+  return {gguf_model("gpt2"), gguf_model("llama")};
 }
 
 std::vector<std::string> safetensors_seeds() {
@@ -85,7 +89,8 @@ std::vector<std::string> huggingface_config_seeds() {
       R"("rope_scaling":{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,)"
       R"("original_max_position_embeddings":64}})",
       R"({"architectures":["Qwen2ForCausalLM"],"vocab_size":64,"hidden_size":32,"intermediate_size":48,)"
-      R"("num_hidden_layers":3,"num_attention_heads":4,"rms_norm_eps":1e-6,"rope_theta":1e6,)"
+      R"("num_hidden_layers":3,"num_attention_heads":4,"num_key_value_heads":1,"rms_norm_eps":1e-6,)"
+      R"("rope_theta":1e6,)"
       R"("max_position_embeddings":128,"sliding_window":64,"use_sliding_window":false,"bos_token_id":0})"};
 }
 
@@ -104,7 +109,6 @@ std::vector<std::string> sentencepiece_seeds() {
   words.tokens = {"<unk>",
                   "<s>",
                   "</s>",
-                  "<0x41>",
                   "\xE2\x96\x81",
                   "a",
                   "b",
@@ -114,7 +118,6 @@ std::vector<std::string> sentencepiece_seeds() {
   words.kinds.assign(words.tokens.size(), internal::TokenKind::normal);
   words.kinds[0] = internal::TokenKind::unknown;
   words.kinds[1] = words.kinds[2] = internal::TokenKind::control;
-  words.kinds[3] = internal::TokenKind::byte;
   for (std::size_t i = 0; i < words.tokens.size(); ++i) words.scores.push_back(-static_cast<float>(i));
   std::vector<std::string> seeds = {text_of(internal::sentencepiece_model(words, {true, false, 0, 1, 2}))};
   const auto story = internal::read_checkpoint_index(STAGFORMER_SOURCE_DIR "/models/stories-2x3.h5");
@@ -128,7 +131,7 @@ std::vector<std::string> prompts_seeds() {
   return {
       "{\"prompt\": \"Once upon a time\", \"id\": 7, \"max_tokens\": 5, \"temperature\": 0.5, \"top_k\": 3}\n"
       "{\"prompt\": \"\\u00e9\", \"id\": \"b\", \"top_p\": 0.9, \"min_p\": 0.1, \"seed\": "
-      "18446744073709551615}\n"
+      "9223372036854775807}\n"
       "\n{\"prompt\": \"x\", \"stop\": [\"a\", \"b\"], \"ignore_eos\": true}\r\n"};
 }
 
