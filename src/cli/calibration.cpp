@@ -9,12 +9,8 @@
 
 #include "base/build_info.hpp"
 #include "base/host_info.hpp"
-#include "cli/model_run.hpp"
-#include "cli/model_source.hpp"
+#include "cli/calibration_model.hpp"
 #include "cli/report.hpp"
-#include "cli/signals.hpp"
-#include "pipeline/agreement.hpp"
-#include "pipeline/benchmark_cost.hpp"
 #include "pipeline/link_speed.hpp"
 
 namespace stagformer::internal {
@@ -28,73 +24,7 @@ constexpr double kLeastRead = kMebibyte,
 constexpr double kPromptTarget = 64 * kMebibyte;
 constexpr auto kRowWidth = static_cast<std::int64_t>(Machine::kRowWidth);
 constexpr std::int64_t kRowCounts[] = {2, 4, 8, 16, 32};
-constexpr std::int64_t kDepth = 32, kFarDepth = 1536, kPrompt = 256;
-constexpr double kSecondsAPoint = 0.06;
-
-/// A decoder that is made for one measurement.
-struct Shape {
-  std::int64_t width = 64, inner = 64, layers = 1, vocabulary = 512;
-  int sections = 1;
-
-  std::int64_t heads() const { return width / 32; }
-  double bytes(NumberFormat format) const {
-    const double a_layer = static_cast<double>(width * (3 * width + 3 * inner));
-    return static_cast<double>(layers * sections) * a_layer * bits_of(format) / 8;
-  }
-  std::string json() const {
-    const nlohmann::json config = {{"hidden_size", width},
-                                   {"intermediate_size", inner},
-                                   {"num_attention_heads", heads()},
-                                   {"num_key_value_heads", heads() / 2},
-                                   {"vocab_size", vocabulary},
-                                   {"max_position_embeddings", 4096},
-                                   {"sections", {{"count", sections}, {"layers_per_section", layers}}}};
-    return config.dump();
-  }
-  static double bits_of(NumberFormat format) {
-    switch (format) {
-      case NumberFormat::f32:
-        return 32;
-      case NumberFormat::bf16:
-        return 16;
-      case NumberFormat::q8_0:
-        return 8.5;
-      case NumberFormat::q4_1:
-        return 5;
-      case NumberFormat::q4_0:
-        return 4.5;
-    }
-    return 32;
-  }
-};
-
-/// As many layers as come nearest to so many bytes a step; wider ones for more.
-Shape shape_of(double bytes, NumberFormat format) {
-  Shape shape;
-  shape.width = bytes < 8 << 20 ? 128 : bytes < 32 << 20 ? 256 : 512;
-  shape.inner = 3 * shape.width;
-  shape.layers = std::max<std::int64_t>(1, std::llround(bytes / shape.bytes(format)));
-  return shape;
-}
-
-/// The log of a run that is one of many measurements is of no interest.
-class Quiet {
- public:
-  Quiet() : level_(spdlog::get_level()) { spdlog::set_level(std::max(level_, spdlog::level::warn)); }
-  ~Quiet() { spdlog::set_level(level_); }
-  Quiet(const Quiet&) = delete;
-  Quiet& operator=(const Quiet&) = delete;
-
- private:
-  spdlog::level::level_enum level_;
-};
-
-/// Seconds of a step's parts on the slowest rank; a prompt's as a whole.
-struct Parts {
-  double layers_s = 0, cross_s = 0, feed_forward_s = 0, head_s = 0, rest_s = 0, prompt_s = 0;
-  StepBytes bytes;
-  double operations = 0;  // of the prompt
-};
+constexpr std::int64_t kFarDepth = 1536, kPrompt = 256;
 
 class Calibration {
  public:
@@ -150,90 +80,47 @@ class Calibration {
     if (world_->rank() == 0) spdlog::info("{}", text);
   }
 
-  /// Collective: one shape at one depth and batch.
-  Parts measure(const Shape& shape, NumberFormat format, std::int64_t depth = kDepth, std::int64_t batch = 1,
-                std::int64_t prompt = 1) {
-    const Quiet quiet;
-    BenchPoint point{prompt, 1, batch, depth, settings_.repetitions};
-    const double guess = shape.bytes(format) / 10e9 + 1e-5;
-    point.decode = std::clamp<std::int64_t>(std::llround(kSecondsAPoint / guess), 4, 400);
-    BenchSettings own = settings_;
-    ModelRun run(
-        session_, own.run, [&](SettingsVisitor& v) { own.visit(v); }, command_line_,
-        made_source("calibration", shape.json(), format));
-    run.open();
-    EngineOptions options = own.run.engine_options();
-    options.slots = static_cast<int>(batch);
-    options.context = point.context();
-    run.load(options, false);
-    threads_ = run.threads();
-    instruction_set_ = run.instruction_set();
-    Benchmark benchmark(run.engine(), run.world(), run.replica(), run.config(), run.options(), 0,
-                        [] { return stop_signalled(); });
-    const BenchSamples samples = benchmark.run(point, run.replica_number() * batch);
-    if (samples.stopped) throw AgreedError(ExitCode::interrupted, "stopped by a signal");
-    Parts parts = parts_of(samples, point);
-    parts.bytes = step_bytes(run.index(), run.part(), run.options(), point);
-    parts.operations = prefill_operations(run.index(), point);
-    return parts;
+  /// Collective.
+  CalibrationModel model(const CalibrationShape& shape, NumberFormat format,
+                         const CalibrationPoint& at = {}) {
+    return CalibrationModel(session_, settings_, command_line_, shape, format, at);
   }
-
-  Parts parts_of(const BenchSamples& samples, const BenchPoint& point) const {
-    std::vector<double> layers, cross, feed_forward, head, rest, prompt;
-    const auto steps = static_cast<double>(point.decode);
-    for (const BenchSample& sample : samples.decode) {
-      const auto of = [&](Phase phase) { return sample.phases[static_cast<std::size_t>(phase)] / steps; };
-      const double products =
-          of(Phase::self_attention) + of(Phase::feed_forward) + of(Phase::memory_projection);
-      cross.push_back(of(Phase::cross_attention));
-      feed_forward.push_back(of(Phase::feed_forward));
-      layers.push_back(products + cross.back());
-      head.push_back(of(Phase::head));
-      rest.push_back(sample.seconds / steps - layers.back() - head.back());
-    }
-    for (const BenchSample& sample : samples.prefill) prompt.push_back(sample.seconds);
-    return {slowest(layers),
-            slowest(cross),
-            slowest(feed_forward),
-            slowest(head),
-            slowest(rest),
-            slowest(prompt),
-            {},
-            0};
-  }
-
-  /// The slowest rank's least time: whatever else runs on a host now and then only ever adds.
-  double slowest(const std::vector<double>& seconds) const {
-    const std::vector<double> all = gather_values(*world_, *std::ranges::min_element(seconds));
-    return *std::ranges::max_element(all);
+  CalibrationParts measure(const CalibrationShape& shape, NumberFormat format,
+                           const CalibrationPoint& at = {}) {
+    CalibrationModel measured = model(shape, format, at);
+    threads_ = measured.threads();
+    instruction_set_ = measured.instruction_set();
+    return measured.measure();
   }
 
   /// What a step costs where there is next to nothing to multiply.
   void overheads(Machine& machine) {
-    const Parts few = measure({.layers = 4}, NumberFormat::f32),
-                many = measure({.layers = 36}, NumberFormat::f32);
-    const Parts words = measure({.layers = 4, .vocabulary = 32768}, NumberFormat::f32);
+    const CalibrationParts few = measure({.layers = 4}, NumberFormat::f32),
+                           many = measure({.layers = 36}, NumberFormat::f32);
+    const CalibrationParts words = measure({.layers = 4, .vocabulary = 32768}, NumberFormat::f32);
     machine.layer_s = (many.layers_s - few.layers_s) / 32;
     // The tiny matrices are in the nearest cache: what they cost is part of it.
     machine.choice_s = few.rest_s;
     machine.choice_s_per_token = std::max(0.0, (words.rest_s - few.rest_s) / (32768 - 512));
   }
 
-  static double product_seconds(const Machine& machine, const Parts& parts, const Shape& shape) {
+  static double product_seconds(const Machine& machine, const CalibrationParts& parts,
+                                const CalibrationShape& shape) {
     return std::max(parts.layers_s - machine.layer_s * static_cast<double>(shape.layers),
                     parts.layers_s / 10);
   }
 
-  /// Of the feed-forward products, as nothing else goes on there.
+  /// Of the feed-forward products, as nothing else goes on there. One row and several take turns, so that
+  /// both see the memory as fast as it then is.
   Curve row_factor(NumberFormat format, double bytes) {
-    const Shape shape = shape_of(std::min(bytes, most_bytes_), format);
-    const auto seconds = [&](std::int64_t rows) {
-      return measure(shape, format, kDepth, rows).feed_forward_s;
-    };
-    const double one = seconds(1);
+    CalibrationModel measured = model(CalibrationShape::of(std::min(bytes, most_bytes_), format, kRowWidth),
+                                      format, {.most_batch = std::ranges::max(kRowCounts)});
     std::vector<Curve::Point> points{{1, 1}};
-    for (const std::int64_t rows : kRowCounts)
-      points.push_back({static_cast<double>(rows), seconds(rows) / one});
+    for (const std::int64_t rows : kRowCounts) {
+      const double one = measured.measure(1).feed_forward_s;
+      const double factor = measured.measure(rows).feed_forward_s / one;
+      points.push_back({static_cast<double>(rows), std::max(factor, points.back().y)});
+    }
     return Curve(points);
   }
 
@@ -241,13 +128,12 @@ class Calibration {
   /// less what their matrices do.
   void further_rows(Machine& machine) {
     constexpr std::int64_t kRows = 8;
-    const Shape shape{.width = kRowWidth, .inner = kRowWidth, .layers = 8};
-    const Parts one = measure(shape, NumberFormat::q8_0, 1),
-                many = measure(shape, NumberFormat::q8_0, 1, kRows);
-    const auto attention = [](const Parts& parts) { return parts.layers_s - parts.feed_forward_s; };
+    const CalibrationShape shape{.width = kRowWidth, .inner = kRowWidth, .layers = 8};
+    CalibrationModel measured = model(shape, NumberFormat::q8_0, {.depth = 1, .most_batch = kRows});
+    const CalibrationParts one = measured.measure(1), many = measured.measure(kRows);
     const double of_products =
         many.feed_forward_s - one.feed_forward_s;  // as many bytes as in the attention's
-    machine.layer_row_s = std::max(0.0, attention(many) - attention(one) - of_products) /
+    machine.layer_row_s = std::max(0.0, many.attention_s() - one.attention_s() - of_products) /
                           static_cast<double>((kRows - 1) * shape.layers);
   }
 
@@ -257,14 +143,15 @@ class Calibration {
     std::vector<Curve::Point> read;
     for (double target = kLeastRead; target <= kMostRead; target *= 2) {
       if (target > most_bytes_ && !read.empty()) break;
-      const Shape shape = shape_of(target, format);
-      const Parts parts = measure(shape, format);
+      const CalibrationShape shape = CalibrationShape::of(target, format);
+      const CalibrationParts parts = measure(shape, format);
       const auto bytes = static_cast<double>(parts.bytes.total());
       if (!read.empty() && bytes <= read.back().x) continue;
       read.push_back({bytes, product_seconds(machine, parts, shape) / shape.bytes(format)});
     }
-    const Parts prompt =
-        measure(shape_of(std::min(kPromptTarget, most_bytes_), format), format, kPrompt, 1, kPrompt);
+    const CalibrationParts prompt =
+        measure(CalibrationShape::of(std::min(kPromptTarget, most_bytes_), format), format,
+                {.depth = kPrompt, .prompt = kPrompt});
     speed.read_s_per_byte = Curve(read);
     speed.row_factor = row_factor(format, FormatSpeed::kNearBytes);
     speed.row_factor_far = row_factor(format, FormatSpeed::kFarBytes);
@@ -273,15 +160,15 @@ class Calibration {
   }
 
   void depth(Machine& machine) {
-    const Shape shape{.width = 256, .inner = 256, .layers = 8};
-    const Parts near = measure(shape, NumberFormat::bf16),
-                far = measure(shape, NumberFormat::bf16, kFarDepth);
+    const CalibrationShape shape{.width = 256, .inner = 256, .layers = 8};
+    const CalibrationParts near = measure(shape, NumberFormat::bf16),
+                           far = measure(shape, NumberFormat::bf16, {.depth = kFarDepth});
     machine.cache_s_per_byte = std::max(0.0, far.layers_s - near.layers_s) /
                                static_cast<double>(far.bytes.caches - near.bytes.caches);
   }
 
   void cross(Machine& machine) {
-    const Parts parts = measure({.layers = 16, .sections = 2}, NumberFormat::f32);
+    const CalibrationParts parts = measure({.layers = 16, .sections = 2}, NumberFormat::f32);
     machine.cross_s = parts.cross_s / 16;
   }
 

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "base/byte_string.hpp"
 #include "base/phase_clock.hpp"
 #include "cli/files.hpp"
 #include "cli/item_file.hpp"
@@ -21,42 +21,21 @@
 namespace stagformer::internal {
 namespace {
 
-template <typename Value>
-void append(Bytes& bytes, std::span<const Value> values) {
-  const std::size_t at = bytes.size();
-  bytes.resize(at + values.size_bytes());
-  if (!values.empty()) std::memcpy(bytes.data() + at, values.data(), values.size_bytes());
-}
-
-template <typename Value>
-std::vector<Value> values_of(const Bytes& bytes) {
-  std::vector<Value> values(bytes.size() / sizeof(Value));
-  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-  return values;
-}
-
-/// All as one list: first scored, rows shared, number of tokens, tokens; one sequence after the other.
 Bytes packed(const std::vector<ScoringSequence>& sequences) {
-  Bytes bytes;
-  for (const ScoringSequence& sequence : sequences) {
-    const std::int32_t head[] = {static_cast<std::int32_t>(sequence.first_scored),
-                                 static_cast<std::int32_t>(sequence.shared),
-                                 static_cast<std::int32_t>(sequence.tokens.size())};
-    append(bytes, std::span<const std::int32_t>(head));
-    append(bytes, std::span<const std::int32_t>(sequence.tokens));
-  }
-  return bytes;
+  ByteWriter out;
+  for (const ScoringSequence& sequence : sequences)
+    out.add(sequence.first_scored).add(sequence.shared).add(sequence.tokens);
+  return to_bytes(out.bytes());
 }
 
 std::vector<ScoringSequence> unpacked(const Bytes& bytes) {
   std::vector<ScoringSequence> sequences;
-  const auto list = values_of<std::int32_t>(bytes);
-  for (auto at = list.begin(); at != list.end();) {
+  const std::string text = to_text(bytes);
+  for (ByteReader in(text); !in.at_end();) {
     ScoringSequence& sequence = sequences.emplace_back();
-    sequence.first_scored = at[0];
-    sequence.shared = at[1];
-    sequence.tokens.assign(at + 3, at + 3 + at[2]);
-    at += 3 + at[2];
+    in.take(sequence.first_scored);
+    in.take(sequence.shared);
+    in.take(sequence.tokens);
   }
   return sequences;
 }
@@ -79,8 +58,6 @@ class ItemEvaluation {
   }
 
  private:
-  std::int64_t longest() const { return settings_.context.value_or(run_.max_context()); }
-
   EngineOptions engine_options() const {
     EngineOptions options = settings_.run.engine_options();
     options.score_all_rows = true;
@@ -102,9 +79,7 @@ class ItemEvaluation {
   void prepare() {
     Bytes bytes;
     agree(run_.world(), [&] {
-      if (longest() > run_.max_context())
-        throw InputError("--context " + std::to_string(*settings_.context) +
-                         " is more than the model's context of " + std::to_string(run_.max_context()));
+      longest_ = settings_.tokens_together(run_.max_context());
       if (!run_.is_root()) return;
       for (const auto& path : {settings_.per_item, settings_.output})
         if (path) check_writable(*path);
@@ -117,7 +92,7 @@ class ItemEvaluation {
   }
 
   void add_sequences(const EvalItem& item) {
-    const ScoringTexts texts(run_.tokenizer(), run_.config(), longest());
+    const ScoringTexts texts(run_.tokenizer(), run_.config(), longest_);
     const std::string delimiter = settings_.requests ? "" : settings_.delimiter.value_or(" ");
     try {
       if (item.whole_text)
@@ -150,15 +125,15 @@ class ItemEvaluation {
     ScoringWatch watch(run_, "sequences", sequences_.size());
     const std::vector<SequenceScore> scores = scorer.score(mine, [&](std::size_t done) { watch.step(done); });
     watch.finish(!scorer.stopped());
-    Bytes bytes;
-    if (run_.leads_replica()) append(bytes, std::span<const SequenceScore>(scores));
-    const std::vector<Bytes> parts = run_.world().all_gather(bytes);
+    ByteWriter mine_scored;
+    if (run_.leads_replica()) mine_scored.add_all(scores);
+    const std::vector<Bytes> parts = run_.world().all_gather(to_bytes(mine_scored.bytes()));
     std::vector<SequenceScore> all(sequences_.size());
     for (int replica = 0; replica < run_.grid().replicas; ++replica) {
-      const auto leader = static_cast<std::size_t>(replica * run_.grid().ranks_per_replica());
-      const auto part = values_of<SequenceScore>(parts[leader]);
-      const std::vector<std::size_t> theirs = share_of(replica);
-      for (std::size_t i = 0; i < theirs.size(); ++i) all[theirs[i]] = part[i];
+      const std::string part =
+          to_text(parts[static_cast<std::size_t>(replica * run_.grid().ranks_per_replica())]);
+      ByteReader in(part);
+      for (const std::size_t i : share_of(replica)) in.take(all[i]);
     }
     return all;
   }
@@ -227,6 +202,7 @@ class ItemEvaluation {
 
   ModelRun& run_;
   const EvalSettings& settings_;
+  std::int64_t longest_ = 0;       // rows of a sequence, at most
   std::vector<EvalItem> items_;    // on rank 0, as is the next
   std::vector<std::size_t> ends_;  // [item] its last sequence's number + 1
   std::vector<ScoringSequence> sequences_;

@@ -38,4 +38,12 @@ void EvalSettings::check() const {
   run.check();
 }
 
+std::int64_t EvalSettings::tokens_together(std::int64_t max_context) const {
+  const std::int64_t tokens = context.value_or(max_context);
+  if (tokens > max_context)
+    throw InputError("--context " + std::to_string(tokens) + " is more than the model's context of " +
+                     std::to_string(max_context));
+  return tokens;
+}
+
 }  // namespace stagformer::internal

@@ -18,6 +18,8 @@ struct EvalSettings {
   void visit(SettingsVisitor& visitor);
   /// Which flags go together. Throws UsageError.
   void check() const;
+  /// --context, or all that the model can hold. Throws InputError for more than that.
+  std::int64_t tokens_together(std::int64_t max_context) const;
 };
 
 }  // namespace stagformer::internal

@@ -31,13 +31,11 @@ class TextEvaluation {
   }
 
  private:
-  std::int64_t window_length() const { return settings_.context.value_or(run_.max_context()); }
-
   /// Windows go one by one, but for recurrent steps.
   EngineOptions engine_options(std::size_t windows) const {
     EngineOptions options = settings_.run.engine_options();
     options.score_all_rows = true;
-    options.context = window_length();
+    options.context = window_length_;
     if (options.decode == DecodeMode::recurrent)
       options.slots = static_cast<int>(std::min<std::int64_t>(
           settings_.run.batch, std::max<std::int64_t>(1, static_cast<std::int64_t>(windows))));
@@ -47,9 +45,7 @@ class TextEvaluation {
   std::vector<Window> make_windows() {
     Bytes bytes;
     agree(run_.world(), [&] {
-      if (window_length() > run_.max_context())
-        throw InputError("--context " + std::to_string(*settings_.context) +
-                         " is more than the model's context of " + std::to_string(run_.max_context()));
+      window_length_ = settings_.tokens_together(run_.max_context());
       if (!run_.is_root()) return;
       if (settings_.per_token) check_writable(*settings_.per_token);
       const std::vector<std::int32_t> tokens = run_.tokenizer().encode(read_file(*settings_.text));
@@ -66,7 +62,7 @@ class TextEvaluation {
     std::memcpy(tokens.data(), bytes.data(), bytes.size());
     const ModelConfig& config = run_.config();
     std::vector<Window> windows = cut_windows(
-        tokens, window_length(), config.add_bos && config.bos_token_id ? *config.bos_token_id : -1);
+        tokens, window_length_, config.add_bos && config.bos_token_id ? *config.bos_token_id : -1);
     agree(run_.world(), [&] {
       if (windows.empty()) throw InputError(*settings_.text + " is too short: nothing to predict");
     });
@@ -125,7 +121,7 @@ class TextEvaluation {
     spdlog::info(
         "{} tokens predicted in {} windows of up to {}: {:.5f} nats a token, perplexity {:.4f}, {:.1f} "
         "tokens/s",
-        count, windows.size(), window_length(), nats, perplexity, static_cast<double>(count) / seconds);
+        count, windows.size(), window_length_, nats, perplexity, static_cast<double>(count) / seconds);
     if (settings_.per_token) write_per_token(windows, scores);
     char line[64];
     std::snprintf(line, sizeof line, "%.6f\n", perplexity);
@@ -151,6 +147,7 @@ class TextEvaluation {
 
   ModelRun& run_;
   const EvalSettings& settings_;
+  std::int64_t window_length_ = 0;
 };
 
 }  // namespace

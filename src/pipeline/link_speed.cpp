@@ -1,12 +1,15 @@
 #include "pipeline/link_speed.hpp"
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "base/aligned_buffer.hpp"
-#include "base/phase_clock.hpp"
 #include "base/statistics.hpp"
 #include "pipeline/tags.hpp"
 
@@ -15,6 +18,10 @@ namespace {
 
 constexpr std::array<std::size_t, 10> kSizes = {8,     512,    2048,   4096,    16384,
                                                 65536, 131072, 262144, 1 << 20, 4 << 20};
+constexpr std::size_t kMostSizes = 40;
+/// A size between two is measured as well until it lies this near to the line between them, or they are this
+/// near to each other: MPI sends in another way from some size on, which is a step.
+constexpr double kOffTheLine = 0.15, kNear = 1.1;
 constexpr int kBurst = 8, kWarmUps = 3;
 constexpr double kSecondsASize = 0.05;
 constexpr int kLeastRounds = 9, kMostRounds = 201;
@@ -42,6 +49,20 @@ class LinkEnd {
     for (const auto request : receives_) world_.release(request);
   }
 
+  /// The size that rank 0 says.
+  std::size_t told(std::size_t bytes) {
+    if (first_) {
+      std::memcpy(out_.data(), &bytes, sizeof bytes);
+      world_.start_send(sends_[0], sizeof bytes);
+      world_.wait(sends_[0], subject());
+    } else {
+      world_.start_receive(receives_[0]);
+      world_.wait(receives_[0], subject());
+      std::memcpy(&bytes, in_.data(), sizeof bytes);
+    }
+    return bytes;
+  }
+
   /// Half a round trip.
   double latency(std::size_t bytes) {
     return typical([&](bool last) { return round_trip(bytes, last) / 2; });
@@ -57,10 +78,10 @@ class LinkEnd {
   template <typename Sample>
   double typical(const Sample& sample) {
     std::vector<double> samples;
-    const double end = now_seconds() + kSecondsASize;
+    const double end = world_.now() + kSecondsASize;
     for (int round = 0;; ++round) {
       const bool last =
-          first_ && round >= kLeastRounds + kWarmUps && (now_seconds() > end || round >= kMostRounds);
+          first_ && round >= kLeastRounds + kWarmUps && (world_.now() > end || round >= kMostRounds);
       const double seconds = sample(last);
       if (round >= kWarmUps) samples.push_back(seconds);
       if (first_ ? last : was_last_) break;
@@ -69,7 +90,7 @@ class LinkEnd {
   }
 
   double round_trip(std::size_t bytes, bool last) {
-    const double begin = now_seconds();
+    const double begin = world_.now();
     out_.data()[0] = std::byte(last);
     world_.start_receive(receives_[0]);
     if (first_) world_.start_send(sends_[0], bytes);
@@ -77,7 +98,7 @@ class LinkEnd {
     was_last_ = in_.data()[0] != std::byte{0};
     if (!first_) world_.start_send(sends_[0], bytes);
     world_.wait(sends_[0], subject());
-    return now_seconds() - begin;
+    return world_.now() - begin;
   }
 
   /// Rank 0 sends several at once; what rank 1 takes is not asked.
@@ -90,7 +111,7 @@ class LinkEnd {
       world_.start_send(sends_[0], 8);
       world_.wait(sends_[0], subject());
     }
-    const double begin = now_seconds();
+    const double begin = world_.now();
     if (first_) {
       out_.data()[0] = std::byte(last);
       for (const auto request : sends_) world_.start_send(request, bytes);
@@ -99,7 +120,7 @@ class LinkEnd {
       for (const auto request : receives_) world_.wait(request, subject());
       was_last_ = in_.data()[(kBurst - 1) * kSizes.back()] != std::byte{0};
     }
-    const double seconds = now_seconds() - begin;
+    const double seconds = world_.now() - begin;
     out_.data()[0] = std::byte{0};
     return seconds / kBurst;
   }
@@ -114,20 +135,63 @@ class LinkEnd {
   bool was_last_ = false;
 };
 
+/// Latencies by size, in rank 0's hands: rank 1 does as it is told.
+class LatencyCurve {
+ public:
+  LatencyCurve(LinkEnd& end, bool first) : end_(end), first_(first) {}
+
+  /// Both ranks: sizes and latencies, ascending.
+  std::vector<LinkPoint> measure() {
+    for (const std::size_t bytes : kSizes) add(bytes);
+    if (first_) {
+      for (std::size_t i = 1; i < kSizes.size(); ++i) refine(kSizes[i - 1], kSizes[i]);
+      end_.told(kEnough);
+    } else {
+      for (std::size_t bytes = end_.told(0); bytes != kEnough; bytes = end_.told(0)) add(bytes);
+    }
+    std::vector<LinkPoint> points;
+    for (const auto& [bytes, seconds] : found_) points.push_back({static_cast<double>(bytes), seconds, 0});
+    return points;
+  }
+
+ private:
+  static constexpr std::size_t kEnough = 0;
+
+  void add(std::size_t bytes) { found_[bytes] = end_.latency(bytes); }
+
+  void refine(std::size_t low, std::size_t high) {
+    const std::size_t middle = (low + high) / 2 / 8 * 8;
+    if (static_cast<double>(high) < kNear * static_cast<double>(low) || middle <= low) return;
+    if (found_.size() == kMostSizes) return;
+    add(end_.told(middle));
+    const double line = (found_[low] + found_[high]) / 2;
+    if (std::abs(found_[middle] - line) < kOffTheLine * line) return;
+    refine(low, middle);
+    refine(middle, high);
+  }
+
+  LinkEnd& end_;
+  bool first_;
+  std::map<std::size_t, double> found_;
+};
+
 }  // namespace
 
 LinkModel measure_link(Transport& world) {
   std::vector<LinkPoint> points;
-  for (const std::size_t bytes : kSizes) points.push_back({static_cast<double>(bytes), 0, 0});
   if (world.size() > 1 && world.rank() < 2) {
     LinkEnd end(world);
     // What a burst leaves on its way would be in front of a round trip: far apart that takes a while.
-    for (LinkPoint& point : points) point.latency_s = end.latency(static_cast<std::size_t>(point.bytes));
+    points = LatencyCurve(end, world.rank() == 0).measure();
     for (LinkPoint& point : points) point.gap_s = end.gap(static_cast<std::size_t>(point.bytes));
   }
-  world.barrier();
-  for (LinkPoint& point : points) point = gather_values(world, point)[0];
-  return LinkModel(points);
+  Bytes shared(points.size() * sizeof(LinkPoint));
+  std::memcpy(shared.data(), points.data(), shared.size());
+  shared = world.broadcast(std::move(shared), 0);
+  std::vector<LinkPoint> all(shared.size() / sizeof(LinkPoint));
+  std::memcpy(all.data(), shared.data(), shared.size());
+  if (all.empty()) all.push_back({});  // nobody to send to
+  return LinkModel(all);
 }
 
 }  // namespace stagformer::internal

@@ -96,9 +96,16 @@ double Curve::at(double x) const {
 }
 
 double FormatSpeed::seconds_per_byte(double bytes, double rows) const {
-  const double far = std::clamp(std::log(bytes / kNearBytes) / std::log(kFarBytes / kNearBytes), 0.0, 1.0);
-  const double factor = (1 - far) * row_factor.at(rows) + far * row_factor_far.at(rows);
-  return read_s_per_byte.at(bytes) * factor;
+  const double one = read_s_per_byte.at(bytes);
+  if (rows <= 1) return one;
+  if (bytes <= kNearBytes) return one * row_factor.at(rows);
+  if (bytes >= kFarBytes) return one * row_factor_far.at(rows);
+  // Many rows wait for arithmetic, which takes as long wherever the weights come from: times, not multiples
+  // of the reading time, lie between the two.
+  const double near = read_s_per_byte.at(kNearBytes) * row_factor.at(rows),
+               far = read_s_per_byte.at(kFarBytes) * row_factor_far.at(rows);
+  const double share = std::log(bytes / kNearBytes) / std::log(kFarBytes / kNearBytes);
+  return std::max(one, near + (far - near) * share);
 }
 
 const FormatSpeed& Machine::speed_of(NumberFormat format) const {

@@ -59,9 +59,8 @@ double tensor_parallel_seconds(const CheckpointIndex& index, int ranks, const En
   const auto rows = static_cast<double>(point.batch), share = 1.0 / ranks;
   double seconds = 0;
   for (const DatasetInfo* matrix : decoder.matrices) {
-    const FormatSpeed& speed = machine.speed_of(matrix->format);
-    seconds += static_cast<double>(matrix->bytes) * share * speed.read_s_per_byte.at(decoder.bytes * share) *
-               speed.row_factor.at(rows);
+    seconds += static_cast<double>(matrix->bytes) * share *
+               machine.speed_of(matrix->format).seconds_per_byte(decoder.bytes * share, rows);
   }
   seconds += machine.cache_s_per_byte * decoder.cache_bytes * share;
   // norms and meetings are every rank's own

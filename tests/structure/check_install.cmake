@@ -9,10 +9,16 @@ endfunction()
 
 file(REMOVE_RECURSE ${WORK})
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
-run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_CXX_COMPILER=${CXX})
+run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_CXX_COMPILER=${CXX}
+    ${MPI})
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${WORK}/build/consumer ${CHECKPOINT})
 if(NOT OUT MATCHES "8 tokens, length")
+  message(FATAL_ERROR "unexpected output: ${OUT}")
+endif()
+# Two of three ranks run the model, the third something else.
+run(${LAUNCHER} 3 ${WORK}/build/parallel ${CHECKPOINT} hello)
+if(NOT OUT MATCHES "8 tokens on 2 ranks, length" OR NOT OUT MATCHES "meanwhile: pi is 3.14159")
   message(FATAL_ERROR "unexpected output: ${OUT}")
 endif()
 run(${WORK}/prefix/bin/stagformer --version)

@@ -118,9 +118,12 @@ class Measuring:
         with self.places.of(point, self.study, hosts=2) as place:
             return self.calibration(name, 2, point, place, ["--machine", str(speed)])
 
+    def calibrates_rounds(self) -> bool:
+        return self.study.calibrate_rounds and not (self.given or self.study.nature())
+
     def momentary(self, point: Point, machine: Path) -> Path:
         """The machine as it is now, with the links of the file; the file itself where that is what counts."""
-        if self.given or self.study.nature() or not self.study.calibrate_rounds:
+        if not self.calibrates_rounds():
             return machine
         name = f"momentary-{point.ranks}-{point.threads}"
         path = self.folder.resolve() / "machines" / f"{name}.json"
@@ -139,7 +142,7 @@ class Measuring:
         path.parent.mkdir(parents=True, exist_ok=True)
         own = path.with_name(f"{name}.{os.getpid()}.part")
         found = [json.loads(path.read_text())] if path.exists() else []
-        for _ in range(CALIBRATIONS):
+        for _ in range(1 if self.calibrates_rounds() else CALIBRATIONS):
             place.run(self.program, ranks, point.threads, ["bench", "--calibrate", str(own), "--threads", str(point.threads),
                                                            "--log-level", "error", *flags])
             found.append(json.loads(own.read_text()))
@@ -175,13 +178,16 @@ class Measuring:
 
 
 def quickest(machines: list[dict]) -> dict:
-    """Figure by figure the least time, the most operations a second; of ratios the middle."""
+    """Figure by figure the least time, the most operations a second; of ratios the middle. Links have sizes of their own in
+    each calibration: one counts as a whole, that with the quickest small messages."""
     def least(values: list, key: str = "") -> object:
         first = values[0]
         if isinstance(first, dict):
             return {name: least([value[name] for value in values], name) for name in first}
-        if key in ("read_s_per_byte", "link"):  # [[size, time...], ...]: the sizes are those of every calibration
-            return [[row[0][0], *(min(column) for column in zip(*(entry[1:] for entry in row)))] for row in zip(*values)]
+        if key == "link":
+            return min(values, key=lambda points: points[0][1])
+        if key == "read_s_per_byte":  # [[bytes, time], ...]: the bytes are those of every calibration
+            return [[row[0][0], min(entry[1] for entry in row)] for row in zip(*values)]
         if key.startswith("row_factor"):
             return [[row[0][0], statistics.median(entry[1] for entry in row)] for row in zip(*values)]
         if key == "operations_per_s":

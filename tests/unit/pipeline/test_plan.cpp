@@ -237,6 +237,12 @@ TEST(Machine, MoreRowsCostLessWhereMemoryIsWaitedFor) {
   EXPECT_DOUBLE_EQ(speed.seconds_per_byte(FormatSpeed::kNearBytes, 16), 18);
   EXPECT_DOUBLE_EQ(speed.seconds_per_byte(std::sqrt(FormatSpeed::kNearBytes * FormatSpeed::kFarBytes), 16),
                    12);
+  const FormatSpeed slow_memory{NumberFormat::f32,
+                                Curve({{FormatSpeed::kNearBytes, 1}, {FormatSpeed::kFarBytes, 10}}),
+                                Curve({{1, 1}, {8, 10}}), Curve({{1, 1}, {8, 1}}), 1};
+  // Arithmetic alone takes 10: so it does at any distance, and reading is hidden behind it.
+  for (const double bytes : {1.0, 2.0, 4.0, 8.0})
+    EXPECT_DOUBLE_EQ(slow_memory.seconds_per_byte(bytes * FormatSpeed::kNearBytes, 8), 10);
   EXPECT_DOUBLE_EQ(speed.seconds_per_byte(1e12, 16), 6);
   EXPECT_DOUBLE_EQ(speed.seconds_per_byte(1e12, 1), 2);
 }

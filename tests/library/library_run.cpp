@@ -1,0 +1,89 @@
+// Calls of the library from the command line, for comparison with the program: by itself, or under a launcher
+// on all ranks.
+//   library_run CHECKPOINT generate MAX_TOKENS TEMPERATURE PROMPT...   a line of token ids a prompt
+//   library_run CHECKPOINT score WINDOW TEXT...                        a line a token
+//   library_run CHECKPOINT not-finite                                  what a model without finite values
+//   says
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "stagformer/error.hpp"
+#include "stagformer/mpi.hpp"
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+void generate(stagformer::Model& model, const Words& words, bool speaks) {
+  std::vector<stagformer::Prompt> prompts;
+  for (std::size_t i = 2; i < words.size(); ++i) {
+    stagformer::Prompt prompt{.text = words[i]};
+    prompt.options.max_tokens = std::stoll(words[0]);
+    prompt.options.temperature = std::stof(words[1]);
+    prompts.push_back(prompt);
+  }
+  for (const stagformer::Generation& generation : model.generate_all(prompts)) {
+    if (!speaks) continue;
+    for (const std::int32_t id : generation.token_ids) std::cout << id << ' ';
+    std::cout << generation.finish_reason << '\n';
+  }
+}
+
+void score(stagformer::Model& model, const Words& words, bool speaks) {
+  const Words texts(words.begin() + 1, words.end());
+  for (const stagformer::Scores& scores : model.score_all(texts, std::stoll(words[0])))
+    for (std::size_t t = 0; t < scores.token_ids.size() && speaks; ++t)
+      std::printf("%d,%.9g\n", scores.token_ids[t], static_cast<double>(scores.log_probabilities[t]));
+}
+
+/// Every rank's words, twice, to see that the first failure leaves the model fit for the next call.
+void not_finite(stagformer::Model& model) {
+  const std::vector<stagformer::Prompt> prompts(3, {.text = "some words"});
+  const std::vector<std::string> texts(3, "enough text for several windows, in which nothing is finite");
+  for (int round = 0; round < 2; ++round) {
+    try {
+      model.score_all(texts, 8);
+    } catch (const stagformer::NumericError& error) {
+      std::cout << "score: " << error.what() << std::endl;
+    }
+    try {
+      model.generate(prompts[0]);
+    } catch (const stagformer::NumericError& error) {
+      std::cout << "generate: " << error.what() << std::endl;
+    }
+    for (const stagformer::Generation& one : model.generate_all(prompts))
+      std::cout << one.finish_reason << ": " << one.error << std::endl;
+  }
+}
+
+void run(MPI_Comm ranks, bool is_alone, const Words& words) {
+  const std::string& what = words.at(1);
+  const stagformer::LoadOptions options{.threads = 1, .verify = what != "not-finite", .batch = 2};
+  stagformer::Model model =
+      is_alone ? stagformer::Model(words[0], options) : stagformer::load(ranks, words[0], options);
+  const Words rest(words.begin() + 2, words.end());
+  const bool speaks = model.placement().rank == 0;
+  if (what == "generate") generate(model, rest, speaks);
+  if (what == "score") score(model, rest, speaks);
+  if (what == "not-finite") not_finite(model);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int level = MPI_THREAD_SINGLE, size = 1;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  int code = 0;
+  try {
+    run(MPI_COMM_WORLD, size == 1, {argv + 1, argv + argc});
+  } catch (const stagformer::Error& error) {
+    std::cerr << error.what() << std::endl;
+    code = static_cast<int>(error.code());
+  }
+  MPI_Finalize();
+  return code;
+}
