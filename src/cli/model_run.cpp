@@ -25,8 +25,9 @@ constexpr std::size_t kTraceSpans = 200000;
 /// Settings that may differ from rank to rank: where things are and what is printed, not what is computed.
 nlohmann::json shared_settings(const VisitSettings& visit) {
   nlohmann::json record = settings_record(visit);
-  for (const char* key : {"checkpoint", "random", "emulate", "calibrate", "json", "trace", "output",
-                          "prompts", "text", "per-token", "log-level", "memory-limit", "threads"})
+  for (const char* key :
+       {"checkpoint", "random", "emulate", "calibrate", "json", "trace", "output", "prompts", "text", "pairs",
+        "choices", "requests", "per-token", "per-item", "log-level", "memory-limit", "threads"})
     record.erase(key);
   return record;
 }
