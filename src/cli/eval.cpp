@@ -59,7 +59,7 @@ class EvalCommand final : public Command {
             ? static_cast<int>(std::min<std::int64_t>(
                   settings_.run.batch, std::max<std::int64_t>(1, static_cast<std::int64_t>(windows.size()))))
             : 1;
-    run.load(options, true);
+    run.load(options, true, true);
     const double begin = now_seconds();
     const std::vector<WindowScores> scores = score(run, windows);
     const double seconds = now_seconds() - begin;

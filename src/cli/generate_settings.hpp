@@ -21,7 +21,7 @@ struct GenerateSettings {
   double top_p = 1, min_p = 0;
   std::int64_t seed = 0;
   std::vector<std::string> stop;
-  bool ignore_eos = false, token_ids = false, log_probabilities = false;
+  bool ignore_eos = false, no_prefix_sharing = false, token_ids = false, log_probabilities = false;
   std::int64_t draft = 0;
   double max_hours = 0;
 

@@ -30,6 +30,7 @@ struct EngineOptions {
   std::int64_t context = 0;  ///< positions a sequence, prompt and generated tokens
   std::int64_t chunk = 64;   ///< most rows of one pass (prompt positions a chunk)
   int draft = 0;             ///< tokens a sequence that the last section guesses ahead of a step
+  bool share_prefixes = true;  ///< prompts that begin as another one are computed from where they differ
   CacheFormat cache_format = CacheFormat::f32;
   bool score_all_rows = false;  ///< room for a read-out of every row of a chunk (evaluation)
   bool keep_outputs = false;    ///< keep the sections' outputs of the last pass for inspection
