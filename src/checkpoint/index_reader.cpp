@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "checkpoint/dataset_checks.hpp"
+#include "checkpoint/hdf5_guard.hpp"
 #include "checkpoint/hdf5_read.hpp"
 #include "checkpoint/index.hpp"
 #include "checkpoint/schema.hpp"
@@ -286,6 +287,7 @@ void IndexReader::add_warnings() {
 
 CheckpointIndex read_checkpoint_index(const std::string& path) {
   const Hdf5Session session;
+  const Hdf5Guard guard(path);
   return IndexReader(path).read();
 }
 

@@ -26,8 +26,9 @@ constexpr std::size_t kTraceSpans = 200000;
 /// Settings that may differ from rank to rank: where things are and what is printed, not what is computed.
 nlohmann::json shared_settings(const VisitSettings& visit) {
   nlohmann::json record = settings_record(visit);
-  for (const char* key : {"checkpoint", "random", "emulate", "calibrate", "json", "trace", "output",
-                          "prompts", "text", "per-token", "log-level", "memory-limit", "threads"})
+  for (const char* key :
+       {"checkpoint", "random", "emulate", "calibrate", "json", "trace", "output", "prompts", "text", "pairs",
+        "choices", "requests", "per-token", "per-item", "log-level", "memory-limit", "threads"})
     record.erase(key);
   return record;
 }
@@ -259,13 +260,10 @@ void ModelRun::check_memory(std::int64_t limit) {
     plan_ = RankModel::plan(index_, part_, options_);
     const bool given = settings_.memory_limit.has_value();
     if (plan_.total() <= limit) return;
-    throw MemoryError(
-        "the plan needs " + format_bytes(plan_.total()) + " (weights " + format_bytes(plan_.weights) +
-        ", embedding " + format_bytes(plan_.embedding) + ", caches of " + std::to_string(options_.slots) +
-        " sequences of " + std::to_string(options_.context) + " positions " + format_bytes(plan_.caches) +
-        ", buffers " + format_bytes(plan_.buffers) + ", loading " + format_bytes(plan_.staging) + ") but " +
-        (given ? "--memory-limit allows " : "this host has free for a rank ") + format_bytes(limit) +
-        "; use more ranks, a smaller --batch, a shorter context or a smaller number format");
+    throw MemoryError(plan_.text(options_) + " but " +
+                      (given ? "--memory-limit allows " : "this host has free for a rank ") +
+                      format_bytes(limit) +
+                      "; use more ranks, a smaller --batch, a shorter context or a smaller number format");
   });
 }
 

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "cli/files.hpp"
+#include "cli/json_text.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -16,7 +17,7 @@ class LineReader {
  public:
   LineReader(const std::string& path, std::int64_t number, const std::string& line)
       : place_(path + ", line " + std::to_string(number)) {
-    object_ = json::parse(line, nullptr, false);
+    object_ = parse_json(line);
     if (!object_.is_object()) fail("is not a JSON object");
   }
 

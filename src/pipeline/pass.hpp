@@ -43,6 +43,7 @@ struct ReadoutResult {
   std::int32_t token = -1;    ///< chosen, or the target
   float log_probability = 0;  ///< of `token`, natural logarithm; 0 where not asked for
   std::int32_t finite = 1;    ///< 0: the logits held a value that is not finite
+  std::int32_t greedy = 0;    ///< 1: the target is what a greedy choice takes
 };
 
 struct ReadoutOutcome {

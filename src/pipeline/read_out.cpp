@@ -277,6 +277,7 @@ ReadoutResult ReadOut::result_of(const ReadoutRow& readout, const std::byte* rec
   need_more = pick.status == Pick::Status::need_more_candidates;
   ReadoutResult result{pick.token, pick.log_probability, pick.status != Pick::Status::not_finite};
   if (readout.target < 0 || !result.finite) return result;
+  result.greedy = pick.token == readout.target;
   result.token = readout.target;
   for (int part = 0; part < parts; ++part) {
     TargetLogit target;

@@ -2,8 +2,8 @@
 // on all ranks.
 //   library_run CHECKPOINT generate MAX_TOKENS TEMPERATURE PROMPT...   a line of token ids a prompt
 //   library_run CHECKPOINT score WINDOW TEXT...                        a line a token
-//   library_run CHECKPOINT not-finite                                  what a model without finite values
-//   says
+//   library_run CHECKPOINT not-finite     what a model without finite values says
+//   library_run CHECKPOINT stuck          what rank 0 says where rank 1 never makes its call
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -59,9 +59,30 @@ void not_finite(stagformer::Model& model) {
   }
 }
 
+/// Rank 1 waits for word of rank 0, which only comes when that has given up.
+void stuck(stagformer::Model& model, MPI_Comm ranks) {
+  int rank = 0, word = 0;
+  MPI_Comm_rank(ranks, &rank);
+  if (rank == 1) {
+    MPI_Recv(&word, 1, MPI_INT, 0, 0, ranks, MPI_STATUS_IGNORE);
+    return;
+  }
+  for (int round = 0; round < 2; ++round) {
+    try {
+      model.generate("some words");
+    } catch (const stagformer::CommError& error) {
+      std::cout << error.what() << std::endl;
+    }
+  }
+  MPI_Send(&word, 1, MPI_INT, 1, 0, ranks);
+}
+
 void run(MPI_Comm ranks, bool is_alone, const Words& words) {
   const std::string& what = words.at(1);
-  const stagformer::LoadOptions options{.threads = 1, .verify = what != "not-finite", .batch = 2};
+  const stagformer::LoadOptions options{.threads = 1,
+                                        .verify = what != "not-finite",
+                                        .batch = 2,
+                                        .stall_timeout_s = what == "stuck" ? 1.0 : 0.0};
   stagformer::Model model =
       is_alone ? stagformer::Model(words[0], options) : stagformer::load(ranks, words[0], options);
   const Words rest(words.begin() + 2, words.end());
@@ -69,6 +90,7 @@ void run(MPI_Comm ranks, bool is_alone, const Words& words) {
   if (what == "generate") generate(model, rest, speaks);
   if (what == "score") score(model, rest, speaks);
   if (what == "not-finite") not_finite(model);
+  if (what == "stuck") stuck(model, ranks);
 }
 
 }  // namespace
