@@ -31,7 +31,7 @@ struct Turn {
   Kind kind = Kind::answer;
   std::int32_t stops_posted = 0;  ///< by rank 0 so far (Engine::forget_stop)
   std::int64_t number = 0;
-  std::int64_t cached = 0, max_tokens = 0;
+  std::int64_t max_tokens = 0;
 };
 
 Bytes packed(const Turn& turn, const std::vector<std::int32_t>& prompt) {
@@ -60,6 +60,8 @@ class ChatCommand final : public Command {
     options.slots = 1;
     options.context = context();
     run.load(options, false);
+    generator_.emplace(run.engine(), run.replica(), run.config(), run.tokenizer(), run.options(),
+                       run.is_root() ? events() : Generator::Events{});
     const double begin = now_seconds();
     const Turn::Kind end = run.is_root() ? talk() : follow();
     run.report(now_seconds() - begin, {{"turns", turns_}});
@@ -119,7 +121,7 @@ class ChatCommand final : public Command {
       if (turn.kind != Turn::Kind::answer) return turn.kind;
       std::vector<std::int32_t> prompt((bytes.size() - sizeof turn) / sizeof(std::int32_t));
       std::memcpy(prompt.data(), bytes.data() + sizeof turn, prompt.size() * sizeof(std::int32_t));
-      generate(turn, prompt, {});
+      generate(turn, prompt);
     }
   }
 
@@ -142,43 +144,40 @@ class ChatCommand final : public Command {
     Turn turn;
     turn.stops_posted = run_->engine().stops_posted();
     turn.number = static_cast<std::int64_t>(turns_.size());
-    // The last pass alone has filled its memory with its own outputs, behind which nothing can go on.
-    const bool goes_on = run_->options().decode == DecodeMode::exact;
-    turn.cached = goes_on ? conversation_->cached_of(prompt) : 0;
     turn.max_tokens = std::min(settings_.max_tokens.value_or(room), room);
     tell(turn, prompt);
     console_->begin_answer();
-    speak(turn, user, std::move(prompt));
+    answer_ = {};
+    const std::int64_t shared = generator_->times().shared_prompt_tokens;
+    generate(turn, prompt);
+    write_stdout("\n");
+    conversation_->add(user, answer_.text);
+    turns_.push_back({{"prompt_tokens", prompt.size()},
+                      {"cached_tokens", generator_->times().shared_prompt_tokens - shared},
+                      {"token_ids", answer_.ids},
+                      {"text", answer_.text},
+                      {"finish_reason", answer_.reason}});
   }
 
-  /// Writes the answer as it comes, and remembers it.
-  void speak(const Turn& turn, const std::string& user, std::vector<std::int32_t> prompt) {
-    std::string text, reason = "stopped";
-    std::vector<std::int32_t> ids;
+  /// Rank 0 writes an answer as it comes.
+  Generator::Events events() {
     Generator::Events events;
-    events.on_text = [&](const GenerationRequest&, const std::string& more,
-                         std::span<const std::int32_t> more_ids) {
-      text += more;
-      ids.insert(ids.end(), more_ids.begin(), more_ids.end());
+    events.on_text = [this](const GenerationRequest&, const std::string& more,
+                            std::span<const std::int32_t> more_ids) {
+      answer_.text += more;
+      answer_.ids.insert(answer_.ids.end(), more_ids.begin(), more_ids.end());
       write_stdout(more);
     };
-    events.on_result = [&](GenerationResult&& result) {
-      reason = result.finish_reason;
+    events.on_result = [this](GenerationResult&& result) {
+      answer_.reason = result.finish_reason;
       if (!result.error.empty()) spdlog::error("{}", result.error);
     };
     events.should_stop = [this] { return console_->stop_wanted(); };
-    generate(turn, prompt, events);
-    write_stdout("\n");
-    turns_.push_back({{"prompt_tokens", prompt.size()},
-                      {"cached_tokens", turn.cached},
-                      {"token_ids", ids},
-                      {"text", text},
-                      {"finish_reason", reason}});
-    conversation_->add(user, text, std::move(prompt), ids);
+    return events;
   }
 
-  /// Collective.
-  void generate(const Turn& turn, const std::vector<std::int32_t>& prompt, Generator::Events events) {
+  /// Collective. The generator is one for the whole conversation: it knows what the caches hold.
+  void generate(const Turn& turn, const std::vector<std::int32_t>& prompt) {
     run_->engine().forget_stop(turn.stops_posted);
     GenerationRequest request;
     request.index = turn.number;
@@ -186,17 +185,22 @@ class ChatCommand final : public Command {
     request.sampling = settings_.sampling.params();
     request.max_tokens = turn.max_tokens;
     request.stop = settings_.stop;
-    request.cached = turn.cached;
-    Generator generator(run_->engine(), run_->replica(), run_->config(), run_->tokenizer(), run_->options(),
-                        std::move(events));
-    generator.run({request});
+    generator_->run({request});
   }
+
+  /// An answer so far.
+  struct Answer {
+    std::string text, reason = "stopped";
+    std::vector<std::int32_t> ids;
+  };
 
   ChatSettings settings_;
   ModelRun* run_ = nullptr;
   std::optional<ChatTemplate> chat_;
   std::optional<Conversation> conversation_;
   std::optional<ChatConsole> console_;
+  std::optional<Generator> generator_;
+  Answer answer_;
   json turns_ = json::array();
 };
 

@@ -1,10 +1,9 @@
-// What has been said in a chat, as messages and as the tokens that the caches hold.
+// What has been said in a chat, as messages.
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -19,12 +18,8 @@ class Conversation {
 
   /// The prompt of the next answer. Throws InputError where the template refuses the message.
   std::vector<std::int32_t> prompt_with(const std::string& user) const;
-  /// How many of a prompt's first tokens need not be run again; at least one is left, to be read out.
-  std::int64_t cached_of(std::span<const std::int32_t> prompt) const;
-  /// The caches hold the prompt and the answer's tokens but for the last one, which nothing has read yet. A
-  /// message without an answer is forgotten, its tokens in the caches are not.
-  void add(const std::string& user, const std::string& answer, std::vector<std::int32_t> prompt,
-           std::span<const std::int32_t> answer_ids);
+  /// A message without an answer is forgotten.
+  void add(const std::string& user, const std::string& answer);
   /// Nothing has been said.
   void reset();
 
@@ -33,7 +28,6 @@ class Conversation {
   const Tokenizer& tokenizer_;
   const std::optional<std::string> system_;
   nlohmann::ordered_json messages_;
-  std::vector<std::int32_t> cached_;
 };
 
 }  // namespace stagformer::internal

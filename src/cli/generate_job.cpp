@@ -106,7 +106,7 @@ bool GenerateJob::generate() {
   const Grid& grid = run_.grid();
   const std::vector<const GenerationRequest*> requests = runnable();
   const PromptQueue queue(static_cast<std::int64_t>(requests.size()), grid.replicas,
-                          grid.replicas == 1 ? static_cast<std::int64_t>(requests.size()) : slots());
+                          grid.replicas == 1 ? static_cast<std::int64_t>(requests.size()) : run_.options().slots);
   ReplicaReports reports(
       run_.world(), grid,
       {[this](const json& message) { deliver(message[0].get<std::int64_t>(), message[1]); },
@@ -195,6 +195,10 @@ void GenerateJob::summarize() const {
       times_.first_token_s * 1e3, times_.generated_tokens, times_.steps,
       rate(times_.generated_tokens, times_.decode_s), percentile(times_.step_s, 50) * 1e3,
       percentile(times_.step_s, 99) * 1e3, run_.grid().replicas > 1 ? " (replica 0)" : "");
+  if (times_.shared_prompt_tokens > 0)
+    spdlog::info(
+        "{} more prompt tokens were there already: prompts that begin as others share what was computed",
+        times_.shared_prompt_tokens);
   if (times_.drafted_tokens > 0)
     spdlog::info(
         "{} of {} guessed tokens were right ({:.0f} %), {:.2f} tokens a step and sequence",
@@ -205,6 +209,7 @@ void GenerateJob::summarize() const {
 
 json GenerateJob::result_record() const {
   return {{"prompt_tokens", times_.prompt_tokens},
+          {"shared_prompt_tokens", times_.shared_prompt_tokens},
           {"prompt_s", times_.prompt_s},
           {"first_token_s", times_.first_token_s},
           {"generated_tokens", times_.generated_tokens},

@@ -33,6 +33,7 @@ void GenerateSettings::visit(SettingsVisitor& v) {
             "Tokens that the last section guesses ahead, checked in one pass; the text stays the same");
   v.number("max-hours", max_hours, 0, kMostHours,
            "With --prompts: stop in order after so many hours, 0.5 for half of one; 0 = no limit");
+  v.flag("no-prefix-sharing", no_prefix_sharing, "Compute prompts whole, even where they begin as others");
   run.visit(v);
 }
 

@@ -19,7 +19,7 @@ struct GenerateSettings {
   std::optional<std::int64_t> max_tokens;
   SamplingSettings sampling;
   std::vector<std::string> stop;
-  bool ignore_eos = false, token_ids = false, log_probabilities = false;
+  bool ignore_eos = false, no_prefix_sharing = false, token_ids = false, log_probabilities = false;
   std::int64_t draft = 0, top_log_probabilities = 0;
   bool chat = false;
   std::optional<std::string> system, chat_template;

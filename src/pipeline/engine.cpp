@@ -360,6 +360,16 @@ void Engine::drain() {
   if (upstream_is_remote()) absorb_expected(0);
 }
 
+void Engine::copy_prefix(int from, int to, std::int64_t positions, std::int64_t written) {
+  drain();
+  if (options_.emulated) return;
+  for (Section& section : sections_) section.copy_prefix(from, to, positions, written);
+}
+
+MemoryReach Engine::reach() const {
+  return Section::reach(config_, capacity_of(config_, options_, row_capacity_));
+}
+
 std::span<const float> Engine::kept_outputs(int section) const {
   return kept_.at(static_cast<std::size_t>(section - model_.part().first_section)).span();
 }

@@ -62,6 +62,11 @@ class Engine : private LayerHook {
 
   /// Takes in every message that is still under way, so that all ranks may leave.
   void drain();
+  /// Takes in every message as drain() does; then slot `to` holds the first `positions` of slot `from`, of
+  /// which rows below `written` have been stored.
+  void copy_prefix(int from, int to, std::int64_t positions, std::int64_t written);
+  /// What memory caches hold of a sequence, the same on all ranks.
+  MemoryReach reach() const;
   /// Tells the other ranks in the next read-out that this one wants to stop.
   void request_stop() { read_out_.request_stop(); }
   /// After a stop that was one run's, not the job's (see ReadOut).

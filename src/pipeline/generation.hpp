@@ -13,6 +13,7 @@
 
 #include "pipeline/drafting.hpp"
 #include "pipeline/engine.hpp"
+#include "pipeline/slot_contents.hpp"
 #include "text/sampling.hpp"
 #include "text/tokenizer.hpp"
 
@@ -28,8 +29,6 @@ struct GenerationRequest {
   bool ignore_eos = false;
   bool log_probabilities = false;
   int top_log_probabilities = 0;  ///< likeliest tokens to report at every position
-  /// Positions of `prompt` that are in a slot's caches already, from an earlier request (chat).
-  std::int64_t cached = 0;
 };
 
 struct GenerationResult {
@@ -47,7 +46,8 @@ struct GenerationTimes {
   double prompt_s = 0;  ///< passes over prompts
   double decode_s = 0;  ///< decode steps
   std::int64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
-  std::int64_t sequence_steps = 0;                       ///< sum over the steps of the sequences in them
+  std::int64_t shared_prompt_tokens = 0;  ///< of prompts that began as others, not among prompt_tokens
+  std::int64_t sequence_steps = 0;        ///< sum over the steps of the sequences in them
   std::int64_t drafted_tokens = 0, accepted_tokens = 0;  ///< guesses made, and those that were right
   double first_token_s = 0;  ///< from the start to the first token of the first sequence
   /// Seconds of decode steps: of all, or of every 2nd, 4th, ... of a long run, so that this stays short.
@@ -105,7 +105,8 @@ class Generator {
   struct Sequence {
     GenerationRequest request;
     int slot = 0;
-    std::int64_t prompt_done = 0;  // prompt tokens that went through the sections
+    std::int64_t prompt_done = 0;  // prompt tokens that went through the sections, or another's did
+    bool begun = false;            // a pass has been run for it
     std::vector<std::int32_t> ids;
     std::vector<float> log_probabilities;
     std::vector<TopToken> top;
@@ -118,6 +119,8 @@ class Generator {
 
   bool admit();
   void start(GenerationRequest&& request);
+  std::size_t best_slot(std::span<const std::int32_t> prompt) const;
+  void share_prefix(Sequence& sequence);
   void count_step(double seconds);
   bool prefill_chunk();
   bool decode_step();
@@ -145,6 +148,7 @@ class Generator {
   RequestSource* source_ = nullptr;  // none once it has no more
   std::vector<Sequence> active_;     // in order of admission
   std::vector<int> free_slots_;
+  SlotContents contents_;
   GenerationTimes times_;
   std::int64_t steps_per_time_ = 1;
   double start_s_ = 0;
