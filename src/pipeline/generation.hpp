@@ -96,7 +96,7 @@ class Generator {
             const EngineOptions& options, Events events);
 
   /// Runs all requests, then those of `source`, to their end. False: stopped early; sequences without a
-  /// result were given up.
+  /// result were given up. May be called again: what the caches hold by then counts.
   bool run(std::vector<GenerationRequest> requests, RequestSource* source = nullptr);
   const GenerationTimes& times() const { return times_; }
   GenerationLoad load() const;
