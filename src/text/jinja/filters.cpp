@@ -121,14 +121,15 @@ Value as_text(const Value& input, const Arguments& a) {
   a.expect("string", {});
   return to_text(input);
 }
-Value same(const Value& input, const Arguments& a) {
+Value safe(const Value& input, const Arguments& a) {
   a.expect("safe", {});
-  return to_text(input);
+  return to_text(input).made_safe();
 }
 
 Value as_integer(const Value& input, const Arguments& a) {
   a.expect("int", {"default"});
   const Value* other = a.find(0, "default");
+  if (input.is_undefined()) fail("int of what is undefined");
   if (input.get<bool>() || input.get<std::int64_t>()) return Value(integer_of(input, "a number"));
   if (const double* number = input.get<double>())
     if (*number > -1e18 && *number < 1e18) return Value(static_cast<std::int64_t>(*number));
@@ -143,6 +144,7 @@ Value as_integer(const Value& input, const Arguments& a) {
 
 Value absolute(const Value& input, const Arguments& a) {
   a.expect("abs", {});
+  if (const bool* flag = input.get<bool>()) return Value(std::int64_t{*flag});
   return compare("<", input, Value(std::int64_t{0})) ? negated(input) : input;
 }
 
@@ -252,7 +254,7 @@ const std::map<std::string, Filter>& filters() {
       {"rejectattr", [](const Value& v, const Arguments& a) { return chosen(v, a, true, false); }},
       {"replace", replaced},
       {"reverse", reversed},
-      {"safe", same},
+      {"safe", safe},
       {"select", [](const Value& v, const Arguments& a) { return chosen(v, a, false, true); }},
       {"selectattr", [](const Value& v, const Arguments& a) { return chosen(v, a, true, true); }},
       {"string", as_text},
@@ -289,7 +291,7 @@ Value global_function(const std::string& name) {
         if (static_cast<std::int64_t>(numbers.size()) == kMostItems) fail("range() is too long");
         numbers.emplace_back(i);
       }
-      return Value::list(std::move(numbers));
+      return Value::view(std::move(numbers), "range");
     });
   if (name != "namespace" && name != "dict") return Value();
   return Value::function(name, [name](const Arguments& a) {

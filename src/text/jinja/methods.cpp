@@ -107,7 +107,9 @@ Value entries_of(const Dict& dict, const std::string& what) {
     values.push_back(what == "keys"     ? Value(key)
                      : what == "values" ? value
                                         : Value::list({Value(key), value}, true));
-  return Value::list(std::move(values));
+  return Value::view(std::move(values), what == "keys"     ? "dict_keys"
+                                        : what == "values" ? "dict_values"
+                                                           : "dict_items");
 }
 
 Value get_entry(const Dict& dict, const Arguments& arguments) {
@@ -159,6 +161,8 @@ std::int64_t bound_of(const Value& value, std::int64_t fallback, std::int64_t co
 
 Value attribute_of(const Value& value, const std::string& name) {
   if (value.is_undefined()) refuse_undefined(value, name);
+  if (value.text() && value.text()->is_safe())
+    fail("methods of a text behind the filter 'safe' are not supported");
   if (const Text* text = value.text()) return text_method(*text, name);
   if (value.dict()) return dict_attribute(value, name);
   if (value.list()) refuse_known(kListMethods, name, "list");
@@ -173,7 +177,7 @@ Value item_of(const Value& value, const Value& index) {
     const Value* found = value.dict() ? value.dict()->find(name->bytes()) : nullptr;
     return found ? *found : attribute_of(value, name->bytes());
   }
-  const bool row = value.text() || (value.list() && !value.list()->generator);
+  const bool row = value.text() || is_indexed(value);
   if (row && (index.get<std::int64_t>() || index.get<bool>()))
     return entry_at(elements(value), integer_of(index, "an index"));
   return Value(Undefined{"an element"});
@@ -181,7 +185,7 @@ Value item_of(const Value& value, const Value& index) {
 
 Value slice_of(const Value& value, const Value& begin, const Value& end, const Value& step) {
   if (value.is_undefined()) refuse_undefined(value, "slice");
-  if (!value.text() && (!value.list() || value.list()->generator))
+  if (!value.text() && !is_indexed(value))
     fail(std::string("a ") + value.type_name() + " cannot be cut into slices");
   const std::vector<Value> items = elements(value);
   const auto count = static_cast<std::int64_t>(items.size());
@@ -200,7 +204,9 @@ Value slice_of(const Value& value, const Value& begin, const Value& end, const V
     else
       kept.push_back(item);
   }
-  return value.text() ? Value(text) : Value::list(std::move(kept), value.list()->tuple);
+  return value.text()           ? Value(text)
+         : is_plain_list(value) ? Value::list(std::move(kept), value.list()->tuple)
+                                : Value::view(std::move(kept), value.list()->view);
 }
 
 }  // namespace stagformer::internal::jinja

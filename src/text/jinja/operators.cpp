@@ -74,7 +74,7 @@ Value repeated(const Value& value, const Value& count) {
 }
 
 bool is_row(const Value& value) {
-  return value.text() || (value.list() && !value.list()->generator);
+  return value.text() || is_plain_list(value);
 }
 
 Value joined(const Value& a, const Value& b) {
@@ -98,11 +98,15 @@ Value binary(const std::string& sign, const Value& a, const Value& b) {
   if (sign == "*" && is_row(a) && is_integer(b)) return repeated(a, b);
   if (sign == "*" && is_integer(a) && is_row(b)) return repeated(b, a);
   const bool alike = is_row(a) && is_row(b) && std::string(a.type_name()) == b.type_name();
+  const auto is_safe = [](const Value& value) { return value.text() && value.text()->is_safe(); };
+  if (alike && (is_safe(a) || is_safe(b)))
+    fail("'" + sign + "' of a text behind the filter 'safe' is not supported");
   if (sign == "+" && alike) return joined(a, b);
   refuse(sign, a, b);
 }
 
 Value negated(const Value& value) {
+  if (const double* number = value.get<double>()) return Value(-*number);  // of 0.0: -0.0
   return binary("-", Value(std::int64_t{0}), value);
 }
 

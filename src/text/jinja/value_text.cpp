@@ -70,8 +70,10 @@ std::string repr_dict(const Dict& dict) {
 }
 
 std::string repr(const Value& value) {
+  if (value.text() && value.text()->is_safe())
+    fail("a list or dict of a text behind the filter 'safe' cannot be printed");
   if (const Text* text = value.text()) return quoted(text->bytes());
-  if (const List* list = value.list()) return repr_list(*list);
+  if (is_plain_list(value)) return repr_list(*value.list());
   if (const Dict* dict = value.dict()) return repr_dict(*dict);
   if (value.is_undefined()) return "Undefined";
   return to_text(value).bytes();
@@ -99,7 +101,7 @@ class JsonWriter {
  private:
   void write(const Value& value, std::int64_t depth) {
     if (const Text* text = value.text()) return write_text(text->bytes());
-    if (const List* list = value.list(); list && !list->generator)
+    if (const List* list = value.list(); is_plain_list(value))
       return write_all("[", "]", list->items.size(), depth,
                        [&](std::size_t i) { write(list->items[i], depth + 1); });
     if (const Dict* dict = value.dict()) return write_dict(*dict, depth);
@@ -189,8 +191,7 @@ Text to_text(const Value& value) {
   if (const bool* flag = value.get<bool>()) return *flag ? "True" : "False";
   if (const std::int64_t* integer = value.get<std::int64_t>()) return std::to_string(*integer);
   if (const double* number = value.get<double>()) return float_text(*number);
-  if ((value.list() && !value.list()->generator) || value.dict())
-    return Text(repr(value), any_foreign(value));
+  if (is_plain_list(value) || value.dict()) return Text(repr(value), any_foreign(value));
   fail(std::string("a ") + value.type_name() + " cannot be printed");
 }
 
