@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kShownCharacters = 60;
+constexpr int kDeepest = 64;  // what is nested deeper would overflow the stack where it is shown
 
 /// The value as it is shown in a message: short, and valid UTF-8 whatever was in the file.
 std::string shown(const json& value) {
@@ -21,9 +22,10 @@ std::string shown(const json& value) {
 }
 
 /// Follows the parser through nested objects and refuses a key that an object has had already.
-class RepeatedKeys {
+class Guard {
  public:
-  bool operator()(int, json::parse_event_t event, json& parsed) {
+  bool operator()(int depth, json::parse_event_t event, json& parsed) {
+    if (depth > kDeepest) throw ConfigError("configuration: the JSON is nested too deeply");
     if (event == json::parse_event_t::object_start) seen_.emplace_back();
     if (event == json::parse_event_t::object_end) seen_.pop_back();
     if (event == json::parse_event_t::key && !seen_.back().insert(parsed.get<std::string>()).second)
@@ -50,7 +52,7 @@ json parse_object(std::string_view text) {
   json root;
   try {
     root = json::parse(text.begin(), text.end(),
-                       [watch = RepeatedKeys()](int depth, json::parse_event_t event, json& parsed) mutable {
+                       [watch = Guard()](int depth, json::parse_event_t event, json& parsed) mutable {
                          return watch(depth, event, parsed);
                        });
   } catch (const json::exception& failure) {

@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "checkpoint/dataset_checks.hpp"
+#include "checkpoint/hdf5_guard.hpp"
 #include "checkpoint/hdf5_read.hpp"
 #include "checkpoint/index.hpp"
 #include "checkpoint/schema.hpp"
@@ -130,6 +131,10 @@ void IndexReader::read_tokenizer() {
     throw CheckpointError(index_.path, "tokenizer", "attribute 'type' has an unknown value",
                           "byte, sentencepiece or huggingface", *type);
   index_.tokenizer_type = *type;
+  const auto text = [&](const char* name) {
+    return string_attribute(group.get(), name, index_.path + ": tokenizer").value_or("");
+  };
+  index_.chat = {text("chat_template"), text("bos_token"), text("eos_token")};
   if (*type != "byte") read_tokenizer_model(group.get());
 }
 
@@ -286,6 +291,7 @@ void IndexReader::add_warnings() {
 
 CheckpointIndex read_checkpoint_index(const std::string& path) {
   const Hdf5Session session;
+  const Hdf5Guard guard(path);
   return IndexReader(path).read();
 }
 

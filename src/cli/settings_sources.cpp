@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "cli/files.hpp"
+#include "cli/json_text.hpp"
 #include "stagformer/error.hpp"
 
 namespace stagformer::internal {
@@ -207,7 +208,7 @@ class FileReader final : public SourceReader {
  public:
   FileReader(std::set<std::string>& filled, const std::string& path)
       : SourceReader(filled, path), path_(path) {
-    settings_ = json::parse(text_of(path), nullptr, false);
+    settings_ = parse_json(text_of(path));
     if (!settings_.is_object()) throw UsageError("--settings: " + path + " holds no JSON object");
   }
   void check_all_known() const {

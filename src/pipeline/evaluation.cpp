@@ -25,24 +25,22 @@ std::vector<Window> cut_windows(std::span<const std::int32_t> tokens, std::int64
 
 Evaluator::Evaluator(Engine& engine, const EngineOptions& options, int lookahead,
                      std::int64_t recurrent_after)
-    : engine_(engine), options_(options), lookahead_(lookahead), recurrent_after_(recurrent_after) {}
+    : options_(options),
+      recurrent_after_(recurrent_after),
+      passes_(engine, lookahead, [this](const auto& place, const auto& result) { take(place, result); }) {}
 
 std::vector<WindowScores> Evaluator::score(std::span<const Window> windows,
                                            const std::function<void(std::size_t done)>& progress) {
   progress_ = progress;
   done_ = 0;
-  passes_ = collected_ = 0;
-  last_pass_.reset();
-  stopped_ = false;
   scores_.clear();
   for (const Window& window : windows) scores_.emplace_back(window.size() - 1);
   const auto slots = static_cast<std::size_t>(options_.slots);
-  for (std::size_t first = 0; first < windows.size() && !stopped_; first += slots) {
+  for (std::size_t first = 0; first < windows.size() && !passes_.ended(); first += slots) {
     score_group(windows, first);
     done_ = std::min(first + slots, windows.size());
   }
-  while (engine_.pending_read_outs() > 0) collect_one();
-  engine_.drain();
+  passes_.finish();
   return std::move(scores_);
 }
 
@@ -58,7 +56,7 @@ void Evaluator::prefill(std::span<const Window> windows, std::size_t window, int
   auto end =
       static_cast<std::int64_t>(windows[window].size()) - 1;  // the last token is predicted, never read
   if (options_.decode == DecodeMode::recurrent) end = std::min(end, recurrent_after_);
-  for (std::int64_t at = 0; at < end && !stopped_; at += options_.chunk) {
+  for (std::int64_t at = 0; at < end && !passes_.ended(); at += options_.chunk) {
     for (std::int64_t t = at; t < std::min(at + options_.chunk, end); ++t) add_row(windows, window, slot, t);
     run(PassKind::exact);
   }
@@ -68,7 +66,7 @@ void Evaluator::decode(std::span<const Window> windows, std::size_t first, std::
   std::int64_t end = 0;
   for (std::size_t i = 0; i < count; ++i)
     end = std::max(end, static_cast<std::int64_t>(windows[first + i].size()) - 1);
-  for (std::int64_t t = recurrent_after_; t < end && !stopped_; ++t) {
+  for (std::int64_t t = recurrent_after_; t < end && !passes_.ended(); ++t) {
     for (std::size_t i = 0; i < count; ++i)
       if (t < static_cast<std::int64_t>(windows[first + i].size()) - 1)
         add_row(windows, first + i, static_cast<int>(i), t);
@@ -79,44 +77,19 @@ void Evaluator::decode(std::span<const Window> windows, std::size_t first, std::
 void Evaluator::add_row(std::span<const Window> windows, std::size_t window, int slot,
                         std::int64_t position) {
   const auto t = static_cast<std::size_t>(position);
-  ReadoutRow readout;
-  readout.row = static_cast<std::int32_t>(rows_.size());
-  readout.target = windows[window][t + 1];
-  readouts_.push_back(readout);
-  rows_.push_back({slot, position});
-  tokens_.push_back(windows[window][t]);
-  row_targets_.push_back({window, position});
+  passes_.add(window, {slot, position}, windows[window][t], windows[window][t + 1]);
 }
 
 void Evaluator::run(PassKind kind) {
-  engine_.run_sections({rows_, tokens_, readouts_, kind});
-  outstanding_.push_back(row_targets_);
-  rows_.clear();
-  tokens_.clear();
-  readouts_.clear();
-  row_targets_.clear();
-  ++passes_;
+  passes_.run(kind);
   if (progress_) progress_(done_);
-  while (engine_.pending_read_outs() > lookahead_) collect_one();
-  stopped_ = last_pass_ && passes_ >= *last_pass_;
 }
 
-void Evaluator::collect_one() {
-  const ReadoutOutcome outcome = engine_.read_out();
-  ++collected_;
-  // All ranks see the stop in the same read-out, but rank 0 has run ahead the most: the others follow up to
-  // there.
-  if (outcome.stop_requested && !last_pass_) last_pass_ = collected_ + engine_.part().ranks - 1;
-  const std::vector<Target>& targets = outstanding_.front();
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (!outcome.results[i].finite)
-      throw NumericError("the model gave values that are not finite in window " +
-                         std::to_string(targets[i].window) + " at position " +
-                         std::to_string(targets[i].position));
-    scores_[targets[i].window][static_cast<std::size_t>(targets[i].position)] =
-        outcome.results[i].log_probability;
-  }
-  outstanding_.erase(outstanding_.begin());
+void Evaluator::take(const ScoredPasses::Place& place, const ReadoutResult& result) {
+  if (!result.finite)
+    throw NumericError("the model gave values that are not finite in window " +
+                       std::to_string(place.sequence) + " at position " + std::to_string(place.position));
+  scores_[place.sequence][static_cast<std::size_t>(place.position)] = result.log_probability;
 }
 
 }  // namespace stagformer::internal

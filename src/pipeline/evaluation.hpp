@@ -3,11 +3,10 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "pipeline/engine.hpp"
+#include "pipeline/scored_passes.hpp"
 
 namespace stagformer::internal {
 
@@ -34,39 +33,26 @@ class Evaluator {
                                   const std::function<void(std::size_t done)>& progress);
 
   /// A rank asked to stop, and all ranks did after the same pass: the scores are not complete.
-  bool stopped() const { return last_pass_.has_value(); }
+  bool stopped() const { return passes_.stopped(); }
 
   /// Read-outs that a rank may put off in scoring, so that the ranks work on neighbouring chunks at the same
   /// time.
   static int lookahead_of(const RankPart& part) { return part.ranks - 1 - part.rank; }
 
  private:
-  struct Target {
-    std::size_t window;
-    std::int64_t position;
-  };
   void score_group(std::span<const Window> windows, std::size_t first);
   void prefill(std::span<const Window> windows, std::size_t window, int slot);
   void decode(std::span<const Window> windows, std::size_t first, std::size_t count);
   void add_row(std::span<const Window> windows, std::size_t window, int slot, std::int64_t position);
   void run(PassKind kind);
-  void collect_one();
+  void take(const ScoredPasses::Place& place, const ReadoutResult& result);
 
-  Engine& engine_;
   const EngineOptions& options_;
-  int lookahead_;
   std::int64_t recurrent_after_;
+  ScoredPasses passes_;
   std::function<void(std::size_t done)> progress_;
   std::size_t done_ = 0;
-  std::int64_t passes_ = 0, collected_ = 0;  // run, and read out
-  std::optional<std::int64_t> last_pass_;    // passes to be run before the end, once a rank has asked for it
-  bool stopped_ = false;
   std::vector<WindowScores> scores_;
-  std::vector<Row> rows_;
-  std::vector<std::int32_t> tokens_;
-  std::vector<ReadoutRow> readouts_;
-  std::vector<Target> row_targets_;
-  std::vector<std::vector<Target>> outstanding_;  // of passes that were not read out yet, oldest first
 };
 
 }  // namespace stagformer::internal
