@@ -19,6 +19,7 @@ constexpr std::array<std::string_view, 7> kOtherDictMethods = {"clear",   "copy"
 constexpr std::array<std::string_view, 11> kListMethods = {
     "append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"};
 
+/// A name that Python knows is not taken for a missing entry.
 template <typename Names>
 void refuse_known(const Names& names, const std::string& name, const char* type) {
   if (std::ranges::find(names, name) != names.end())
@@ -67,6 +68,7 @@ bool is_at_end(const Text& text, const std::string& method, const Arguments& arg
   });
 }
 
+/// In characters, not in bytes.
 Value find_text(const Text& text, const Arguments& arguments) {
   arguments.expect("find()", {"sub"});
   const std::size_t found = text.bytes().find(text_argument(arguments, 0, "find"));

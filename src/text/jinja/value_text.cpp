@@ -12,6 +12,8 @@
 namespace stagformer::internal::jinja {
 namespace {
 
+/// Python's isprintable(): neither controls, formats, surrogates and private characters nor, but for the
+/// blank, separators.
 bool is_printable(char32_t c) {
   if (c == ' ') return true;
   const utf8proc_category_t category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
@@ -25,6 +27,7 @@ std::string escaped(char32_t c) {
   return buffer;
 }
 
+/// Python's repr() of a string: in double quotes only where that saves escapes.
 std::string quoted(const std::string& text) {
   const bool single = text.find('\'') == std::string::npos || text.find('"') != std::string::npos;
   const char quote = single ? '\'' : '"';
@@ -43,6 +46,7 @@ std::string quoted(const std::string& text) {
   return out + quote;
 }
 
+/// What prints a list or a dict marks all of its text where any of it is foreign.
 bool any_foreign(const Value& value) {
   if (const Text* text = value.text()) return text->any_foreign();
   if (const List* list = value.list()) return std::ranges::any_of(list->items, any_foreign);

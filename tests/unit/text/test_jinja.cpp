@@ -106,6 +106,7 @@ TEST(Jinja, NamesWhatItDoesNotKnow) {
       {"{{ [1] in {'a': 1} }}", "no key of a dict"},
       {"{{ nothing | int }}", "undefined"},
       {"{{ 'a' | safe + '<' }}", "behind the filter 'safe'"},
+      {"{{ ('a' | safe | upper) + '<' }}", "behind the filter 'safe'"},
       {"{{ ['a' | safe] }}", "behind the filter 'safe'"},
       {"{{ ('a' | safe).replace('a', '<') }}", "behind the filter 'safe'"},
       {"{{ range | tojson }}", "no JSON form"},
