@@ -39,23 +39,45 @@ void score(stagformer::Model& model, const Words& words, bool speaks) {
       std::printf("%d,%.9g\n", scores.token_ids[t], static_cast<double>(scores.log_probabilities[t]));
 }
 
-/// Every rank's words, twice, to see that the first failure leaves the model fit for the next call.
-void not_finite(stagformer::Model& model) {
+/// Twice, to see that the first failure leaves the model fit for the next call.
+std::string not_finite(stagformer::Model& model) {
   const std::vector<stagformer::Prompt> prompts(3, {.text = "some words"});
   const std::vector<std::string> texts(3, "enough text for several windows, in which nothing is finite");
+  std::string told;
   for (int round = 0; round < 2; ++round) {
     try {
       model.score_all(texts, 8);
     } catch (const stagformer::NumericError& error) {
-      std::cout << "score: " << error.what() << std::endl;
+      told += std::string("score: ") + error.what() + "\n";
     }
     try {
       model.generate(prompts[0]);
     } catch (const stagformer::NumericError& error) {
-      std::cout << "generate: " << error.what() << std::endl;
+      told += std::string("generate: ") + error.what() + "\n";
     }
     for (const stagformer::Generation& one : model.generate_all(prompts))
-      std::cout << one.finish_reason << ": " << one.error << std::endl;
+      told += one.finish_reason + ": " + one.error + "\n";
+  }
+  return told;
+}
+
+/// Every rank's words, rank by rank.
+void print_all(MPI_Comm ranks, const std::string& words) {
+  int rank = 0, size = 1;
+  MPI_Comm_rank(ranks, &rank);
+  MPI_Comm_size(ranks, &size);
+  const int mine = static_cast<int>(words.size());
+  if (rank > 0) MPI_Send(words.data(), mine, MPI_CHAR, 0, 0, ranks);
+  if (rank > 0) return;
+  std::cout << words;
+  for (int other = 1; other < size; ++other) {
+    MPI_Status status;
+    int count = 0;
+    MPI_Probe(other, 0, ranks, &status);
+    MPI_Get_count(&status, MPI_CHAR, &count);
+    std::string text(static_cast<std::size_t>(count), ' ');
+    MPI_Recv(text.data(), count, MPI_CHAR, other, 0, ranks, MPI_STATUS_IGNORE);
+    std::cout << text;
   }
 }
 
@@ -89,7 +111,7 @@ void run(MPI_Comm ranks, bool is_alone, const Words& words) {
   const bool speaks = model.placement().rank == 0;
   if (what == "generate") generate(model, rest, speaks);
   if (what == "score") score(model, rest, speaks);
-  if (what == "not-finite") not_finite(model);
+  if (what == "not-finite") print_all(ranks, not_finite(model));
   if (what == "stuck") stuck(model, ranks);
 }
 

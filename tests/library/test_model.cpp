@@ -179,6 +179,10 @@ TEST(Model, CallsRefuseAndTheModelGoesOn) {
   EXPECT_TRUE(has(message_of<UsageError>(generate({.max_tokens = -1})), "max_tokens"));
   EXPECT_TRUE(has(message_of<UsageError>(generate({.temperature = -1})), "temperature"));
   EXPECT_TRUE(has(message_of<UsageError>(generate({.stop = {""}})), "stop"));
+  EXPECT_TRUE(has(message_of<UsageError>(generate({.frequency_penalty = 101})), "frequency_penalty"));
+  Model drafting(golden("shared2"), {.threads = 1, .draft = 2});
+  EXPECT_TRUE(has(message_of<UsageError>([&] { drafting.generate("a", {.presence_penalty = 1}); }),
+                  "exclude each other"));
   std::vector<Prompt> prompts = mixed_prompts();
   prompts[3].token_ids = {4, 300};
   EXPECT_TRUE(has(message_of<InputError>([&] { model.generate_all(prompts); }), "prompt 3: token id 300"));
