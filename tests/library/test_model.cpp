@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <memory>
 #include <thread>
 
@@ -77,6 +78,21 @@ TEST(Model, WhatTheCallbackThrowsComesBackAndTheModelGoesOn) {
     EXPECT_EQ(texts, last + 1) << "called again after it threw";
     EXPECT_EQ(mixed_ids(model), before);
   }
+}
+
+TEST(Model, LeavesSignalsToTheProgram) {
+  const auto handlers = [] {
+    std::vector<void (*)(int)> found;
+    for (int signal = 1; signal < SIGRTMIN; ++signal) {
+      struct sigaction action {};
+      if (sigaction(signal, nullptr, &action) == 0) found.push_back(action.sa_handler);
+    }
+    return found;
+  };
+  const auto before = handlers();
+  Model model(golden("separate2"), small());
+  model.generate("a", {.max_tokens = 3});
+  EXPECT_EQ(handlers(), before);
 }
 
 TEST(Model, DoesOneCallAtATime) {
