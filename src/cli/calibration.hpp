@@ -15,7 +15,7 @@ namespace stagformer::internal {
 std::string machine_table(const Machine& machine);
 
 /// Collective: every rank runs models of its own at the same time as the others, so that what the ranks of a
-/// host share is shared. The same machine on all ranks; takes 40 s. `base`: measure the links alone,
+/// host share is shared. The same machine on all ranks; takes a minute. `base`: measure the links alone,
 /// everything else stays as it is there.
 Machine calibrate(const MpiSession& session, const BenchSettings& settings, const std::string& command_line,
                   const std::optional<Machine>& base);

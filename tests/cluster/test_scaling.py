@@ -95,6 +95,37 @@ class Arithmetic(StudyCase):
         record["predicted_rounds"] = []
         self.assertNotIn("error_percent", {key for key, value in table.row(study, record).items() if value is not None})
 
+    def test_a_round_in_which_the_machine_changed_its_speed_is_run_again(self):
+        study = read_study(self.study(ranks=[2], rounds=2))
+        (point,) = study.points()
+        speeds = iter([1.0, 2.0, 2.05, 2.05])  # the first round begins at one speed and ends at another
+        turns = []
+
+        class Told(measuring.Measuring):
+            def prediction_now(self, point, machine):
+                return {"staggered_s": next(speeds)}
+
+            def turn(self, point, place, machine, turn):
+                turns.append(turn)
+                return [("staggered", {"run": len(turns)}, "command")]
+
+        told = Told(study, None, "", Path())
+        runs, predictions, repeated = told.rounds(point, None, Path("machine"))
+        self.assertEqual((turns, repeated), ([0, 0, 1], 1))
+        self.assertEqual([record["run"] for _, record, _ in runs], [2, 3])
+        self.assertEqual(predictions, [{"staggered_s": 2.025}, {"staggered_s": 2.05}])
+
+    def test_a_machine_that_never_rests_does_not_keep_a_study_for_ever(self):
+        study = read_study(self.study(ranks=[2], rounds=1))
+        (point,) = study.points()
+        speeds = iter(range(1, 100))
+
+        class Told(measuring.Measuring):
+            prediction_now = staticmethod(lambda point, machine: {"staggered_s": 2.0 ** next(speeds)})
+            turn = staticmethod(lambda *_: [])
+
+        self.assertEqual(Told(study, None, "", Path()).rounds(point, None, Path("m"))[2], measuring.TRIES - 1)
+
     def test_the_quickest_of_several_calibrations(self):
         slow = {"name": "a", "layer_s": 2, "link": [[8, 1, 4], [64, 2, 1], [96, 3, 1]], "formats": {"f32": {
             "read_s_per_byte": [[1, 5], [2, 3]], "row_factor": [[1, 1], [2, 1.5]], "operations_per_s": 5}}}

@@ -15,6 +15,7 @@ from .places import Place, Places, reason_in
 from .study import FILLED, ONE_RANK, SEQUENTIAL, STAGGERED, Point, Study, StudyError
 
 CALIBRATIONS = 3  # of which the quickest counts, figure by figure: a machine that others use too is slow for a minute at times
+TRIES, STEADY = 4, 0.08  # runs of a round; how far the predictions in front of it and behind it may lie apart
 fresh: set[Path] = set()  # machine files that this process has measured
 EMULATED_RANKS = 2  # that compute at the same time while the machine of an emulation is measured
 
@@ -36,23 +37,40 @@ class Measuring:
         machine = self.machine(point)
         samples: dict[str, list[dict]] = {}
         commands: list[str] = []
-        predictions = []
         with self.places.of(point, self.study) as place:
-            for turn in range(self.study.rounds):
-                if machine:
-                    predictions.append(self.predict(point, self.momentary(point, machine)))
-                for name, record, command in self.turn(point, place, machine, turn):
-                    samples.setdefault(name, []).append(record)
-                    if command not in commands:
-                        commands.append(command)
+            rounds, predictions, repeated = self.rounds(point, place, machine)
+        for name, record, command in rounds:
+            samples.setdefault(name, []).append(record)
+            if command not in commands:
+                commands.append(command)
         provenance = samples[STAGGERED][0]["provenance"]
         record = {"study": self.study.identity(), "point": point.number, "parameters": asdict(point),
                   "nature": self.study.nature(), "place": place.label, "crowded": place.crowded,
                   "commands": commands,
                   "runs": {name: best_of(records) if name == FILLED else summary(records) for name, records in samples.items()},
                   "machine": machine.name if machine else None, "predicted": self.predict(point, machine),
-                  "predicted_rounds": predictions, "provenance": {key: value for key, value in provenance.items() if key != "command"}}
+                  "predicted_rounds": predictions, "repeated_rounds": repeated, "provenance": {key: value for key, value in provenance.items() if key != "command"}}
         return {**record, "seconds": round(time.monotonic() - begin, 1)}
+
+    def rounds(self, point: Point, place: Place, machine: Path | None) -> tuple[list, list[dict], int]:
+        """All rounds' runs, a prediction for each round, and how many rounds were run again: where the machine had another speed
+        behind the round than in front of it, nothing could have predicted what lies between."""
+        runs, predictions, repeated = [], [], 0
+        before = self.prediction_now(point, machine)
+        for turn in range(self.study.rounds):
+            for attempt in range(1, TRIES + 1):
+                found = self.turn(point, place, machine, turn)
+                front, before = before, self.prediction_now(point, machine)
+                if is_steady(front, before) or attempt == TRIES:
+                    break
+                repeated += 1
+            runs += found
+            if machine:
+                predictions.append({key: (front[key] + before[key]) / 2 for key in front})
+        return runs, predictions, repeated
+
+    def prediction_now(self, point: Point, machine: Path | None) -> dict | None:
+        return self.predict(point, self.momentary(point, machine)) if machine else None
 
     def turn(self, point: Point, place: Place, machine: Path | None, turn: int) -> list[tuple[str, dict, str]]:
         """Each run of the point once: (run, bench's record, command). Every other round goes the other way round."""
@@ -175,6 +193,12 @@ class Measuring:
             raise StudyError(f"{reason_in(done.stderr)} (code {done.returncode}: {' '.join(words[1:])})")
         (plan,) = json.loads(done.stdout)
         return plan
+
+
+def is_steady(front: dict | None, behind: dict | None) -> bool:
+    """Whether the predictions in front of a round and behind it are of a machine with one speed."""
+    keys = [key for key in ("staggered_s", "sequential_s") if front and key in front]
+    return all(abs(front[key] - behind[key]) <= STEADY * max(front[key], behind[key]) for key in keys)
 
 
 def quickest(machines: list[dict]) -> dict:

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import plots, table
+from .measuring import STEADY
 from .study import Study, StudyError
 
 LITTLE = 1.05  # times as fast: what noise may be
@@ -86,6 +87,10 @@ def findings(study: Study, rows: list[dict]) -> list[str]:
         inside = sum(error <= 10 for error in errors)
         found.append(f"{inside} of {len(errors)} predictions are within 10 % of what was {study.nature() or 'measured'}; the largest error is "
                      f"{max(errors):.0f} %.")
+    repeated = sum(row["repeated_rounds"] for row in rows)
+    if repeated:
+        found.append(f"{repeated} rounds were run again, since calibrations in front of them and behind them gave predictions more than "
+                     f"{100 * STEADY:.0f} % apart: the machine had changed its speed.")
     if study.simulated:
         found.append("Simulated: the engine's own steps in virtual time, over this machine's links with the delay added to each message.")
     elif study.emulated:

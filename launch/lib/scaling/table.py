@@ -47,7 +47,7 @@ def row(study: Study, record: dict) -> dict:
               "tokens_per_s": middle(record, STAGGERED, "tokens_per_s"),
               "filled_tokens_per_s": middle(record, FILLED, "tokens_per_s"), "filled_ms": middle(record, FILLED),
               "filled_groups": runs.get(FILLED, {}).get("groups"),
-              "label": label(record),
+              "label": label(record), "repeated_rounds": record.get("repeated_rounds", 0),
               "tokens": "-" if record["nature"] else " ".join(runs[STAGGERED]["tokens"])}
     return values | by_rounds(record.get("predicted_rounds", []), runs, None if alone else SEQUENTIAL) | {
         "tensor_parallel_ms": 1e3 * predicted["tensor_parallel_s"] if "tensor_parallel_s" in predicted else None}
