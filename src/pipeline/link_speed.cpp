@@ -1,5 +1,6 @@
 #include "pipeline/link_speed.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -29,17 +30,17 @@ constexpr int kLeastRounds = 9, kMostRounds = 201;
 /// One of the two ranks: requests to and from the other one, a burst's worth each way.
 class LinkEnd {
  public:
-  explicit LinkEnd(Transport& world)
+  LinkEnd(Transport& world, std::size_t largest)
       : world_(world),
         first_(world.rank() == 0),
         peer_(first_ ? 1 : 0),
-        out_(kSizes.back()),
-        in_(kBurst * kSizes.back()) {
+        largest_(largest),
+        out_(largest),
+        in_(kBurst * largest) {
     for (int i = 0; i < kBurst; ++i) {
       sends_.push_back(world.make_send(out_.span(), peer_, tag(Tag::latency)));
-      receives_.push_back(
-          world.make_receive(in_.span().subspan(static_cast<std::size_t>(i) * kSizes.back(), kSizes.back()),
-                             peer_, tag(Tag::latency)));
+      receives_.push_back(world.make_receive(
+          in_.span().subspan(static_cast<std::size_t>(i) * largest, largest), peer_, tag(Tag::latency)));
     }
   }
   LinkEnd(const LinkEnd&) = delete;
@@ -118,7 +119,7 @@ class LinkEnd {
       for (const auto request : sends_) world_.wait(request, subject());
     } else {
       for (const auto request : receives_) world_.wait(request, subject());
-      was_last_ = in_.data()[(kBurst - 1) * kSizes.back()] != std::byte{0};
+      was_last_ = in_.data()[(kBurst - 1) * largest_] != std::byte{0};
     }
     const double seconds = world_.now() - begin;
     out_.data()[0] = std::byte{0};
@@ -130,6 +131,7 @@ class LinkEnd {
   Transport& world_;
   bool first_;
   int peer_;
+  std::size_t largest_;
   AlignedBuffer<std::byte> out_, in_;
   std::vector<Transport::Request> sends_, receives_;
   bool was_last_ = false;
@@ -138,13 +140,14 @@ class LinkEnd {
 /// Latencies by size, in rank 0's hands: rank 1 does as it is told.
 class LatencyCurve {
  public:
-  LatencyCurve(LinkEnd& end, bool first) : end_(end), first_(first) {}
+  LatencyCurve(LinkEnd& end, bool first, std::size_t largest)
+      : end_(end), first_(first), sizes_(kSizes.begin(), std::ranges::upper_bound(kSizes, largest)) {}
 
   /// Both ranks: sizes and latencies, ascending.
   std::vector<LinkPoint> measure() {
-    for (const std::size_t bytes : kSizes) add(bytes);
+    for (const std::size_t bytes : sizes_) add(bytes);
     if (first_) {
-      for (std::size_t i = 1; i < kSizes.size(); ++i) refine(kSizes[i - 1], kSizes[i]);
+      for (std::size_t i = 1; i < sizes_.size(); ++i) refine(sizes_[i - 1], sizes_[i]);
       end_.told(kEnough);
     } else {
       for (std::size_t bytes = end_.told(0); bytes != kEnough; bytes = end_.told(0)) add(bytes);
@@ -172,17 +175,18 @@ class LatencyCurve {
 
   LinkEnd& end_;
   bool first_;
+  std::vector<std::size_t> sizes_;
   std::map<std::size_t, double> found_;
 };
 
 }  // namespace
 
-LinkModel measure_link(Transport& world) {
+LinkModel measure_link(Transport& world, std::size_t largest) {
   std::vector<LinkPoint> points;
   if (world.size() > 1 && world.rank() < 2) {
-    LinkEnd end(world);
+    LinkEnd end(world, largest);
     // What a burst leaves on its way would be in front of a round trip: far apart that takes a while.
-    points = LatencyCurve(end, world.rank() == 0).measure();
+    points = LatencyCurve(end, world.rank() == 0, largest).measure();
     for (LinkPoint& point : points) point.gap_s = end.gap(static_cast<std::size_t>(point.bytes));
   }
   Bytes shared(points.size() * sizeof(LinkPoint));
