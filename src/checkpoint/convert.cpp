@@ -129,7 +129,10 @@ ConvertReport Converter::run() {
   writer_options.source =
       index_.source.empty() ? std::filesystem::path(options_.input).filename().string() : index_.source;
   CheckpointWriter writer(options_.output, index_.config_json, writer_options);
-  if (!index_.tokenizer_type.empty()) writer.set_tokenizer(index_.tokenizer_type, index_.tokenizer_model);
+  if (!index_.tokenizer_type.empty()) {
+    writer.set_tokenizer(index_.tokenizer_type, index_.tokenizer_model);
+    writer.set_chat(index_.chat);
+  }
   for (const DatasetRequest& request : schema_of(index_.config))
     if (is_stored(request.name)) convert_dataset(writer, request);
   for (const auto& [name, target] : sharing_.links) writer.alias(name, target);

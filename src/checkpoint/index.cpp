@@ -138,6 +138,9 @@ std::uint64_t CheckpointIndex::digest() const {
   content.text(config_json);
   content.text(tokenizer_type);
   content.bytes(tokenizer_model.data(), tokenizer_model.size());
+  if (!chat.chat_template.empty())
+    for (const std::string* text : {&chat.chat_template, &chat.bos_token, &chat.eos_token})
+      content.text(*text);
   // Neither files nor offsets: the same weights give the same digest however they are laid out.
   for (const auto& [name, info] : datasets) {
     content.text(name);
@@ -154,7 +157,8 @@ std::vector<std::byte> CheckpointIndex::serialize() const {
   ByteWriter out;
   out.number(kSerialMagic);
   out.number(format_version);
-  for (const std::string* text : {&path, &writer, &created, &source, &config_json, &tokenizer_type})
+  for (const std::string* text : {&path, &writer, &created, &source, &config_json, &tokenizer_type,
+                                  &chat.chat_template, &chat.bos_token, &chat.eos_token})
     out.text(*text);
   out.bytes(tokenizer_model.data(), tokenizer_model.size());
   out.number<std::uint64_t>(files.size());
@@ -176,7 +180,8 @@ CheckpointIndex CheckpointIndex::deserialize(std::span<const std::byte> bytes) {
   CheckpointIndex index;
   index.format_version = in.number<std::int64_t>();
   for (std::string* text :
-       {&index.path, &index.writer, &index.created, &index.source, &index.config_json, &index.tokenizer_type})
+       {&index.path, &index.writer, &index.created, &index.source, &index.config_json, &index.tokenizer_type,
+        &index.chat.chat_template, &index.chat.bos_token, &index.chat.eos_token})
     *text = in.text();
   index.config = ModelConfig::from_json(index.config_json);
   const std::span<const std::byte> model = in.bytes();

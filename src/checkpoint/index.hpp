@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/chat_text.hpp"
 #include "stagformer/config.hpp"
 #include "stagformer/number_format.hpp"
 
@@ -45,6 +46,7 @@ struct CheckpointIndex {
   ModelConfig config;
   std::string tokenizer_type;  ///< byte | sentencepiece | huggingface; empty where there is none
   std::vector<std::byte> tokenizer_model;
+  ChatText chat;
   std::vector<FileInfo> files;
   /// "sections/0/layers/1/self_attention/q/weight" -> where. Two names of one object have equal (file,
   /// offset).

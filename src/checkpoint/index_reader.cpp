@@ -131,6 +131,10 @@ void IndexReader::read_tokenizer() {
     throw CheckpointError(index_.path, "tokenizer", "attribute 'type' has an unknown value",
                           "byte, sentencepiece or huggingface", *type);
   index_.tokenizer_type = *type;
+  const auto text = [&](const char* name) {
+    return string_attribute(group.get(), name, index_.path + ": tokenizer").value_or("");
+  };
+  index_.chat = {text("chat_template"), text("bos_token"), text("eos_token")};
   if (*type != "byte") read_tokenizer_model(group.get());
 }
 

@@ -81,8 +81,9 @@ std::string sections_summary(const ModelConfig& c) {
 
 std::string tokenizer_summary(const InspectReport& report) {
   if (report.tokenizer_type.empty()) return "none";
-  if (report.tokenizer_bytes == 0) return report.tokenizer_type;
-  return report.tokenizer_type + ", " + format_bytes(report.tokenizer_bytes);
+  const std::string chat = report.has_chat_template ? ", with a chat template" : "";
+  if (report.tokenizer_bytes == 0) return report.tokenizer_type + chat;
+  return report.tokenizer_type + ", " + format_bytes(report.tokenizer_bytes) + chat;
 }
 
 void print_head(const InspectReport& r, std::ostream& out) {
@@ -165,6 +166,7 @@ InspectReport inspect_checkpoint(const std::string& path, bool verify) {
   count_datasets(index, report);
   report.tokenizer_type = index.tokenizer_type;
   report.tokenizer_bytes = static_cast<std::int64_t>(index.tokenizer_model.size());
+  report.has_chat_template = !index.chat.chat_template.empty();
   report.files = index.files;
   report.warnings = index.warnings;
   if (verify) verify_datasets(index);

@@ -42,6 +42,7 @@ struct InspectReport {
   std::int64_t with_checksum = 0;
   std::string tokenizer_type;  ///< empty where there is none
   std::int64_t tokenizer_bytes = 0;
+  bool has_chat_template = false;
   std::vector<FileInfo> files;
   bool verified = false;
   std::vector<std::string> warnings;

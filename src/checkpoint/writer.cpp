@@ -157,6 +157,17 @@ void CheckpointWriter::set_tokenizer(const std::string& type, std::span<const st
   root.set_checksum("/tokenizer/model", XXH3_64bits(model.data(), model.size()));
 }
 
+void CheckpointWriter::set_chat(const ChatText& chat) {
+  const Hdf5Session session;
+  OutputFile& root = state_->open_file(0);
+  const auto set = [&](const char* name, const std::string& text) {
+    if (!text.empty()) root.set_string("/tokenizer", name, text);
+  };
+  set("chat_template", chat.chat_template);
+  set("bos_token", chat.bos_token);
+  set("eos_token", chat.eos_token);
+}
+
 void CheckpointWriter::write(const std::string& name, NumberFormat format,
                              std::span<const std::byte> stored) {
   begin(name, format);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/chat_text.hpp"
 #include "stagformer/config.hpp"
 #include "stagformer/number_format.hpp"
 
@@ -32,6 +33,8 @@ class CheckpointWriter {
 
   /// byte (no model), sentencepiece or huggingface.
   void set_tokenizer(const std::string& type, std::span<const std::byte> model);
+  /// Goes with a tokenizer that was set before.
+  void set_chat(const ChatText& chat);
 
   /// A whole dataset, as stored. Its shape is the one that the configuration asks for.
   void write(const std::string& name, NumberFormat format, std::span<const std::byte> stored);

@@ -27,6 +27,7 @@ class Command {
 };
 
 std::unique_ptr<Command> make_generate_command();
+std::unique_ptr<Command> make_chat_command();
 std::unique_ptr<Command> make_eval_command();
 std::unique_ptr<Command> make_bench_command();
 std::unique_ptr<Command> make_inspect_command();

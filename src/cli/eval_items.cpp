@@ -46,7 +46,7 @@ class ItemEvaluation {
 
   void execute() {
     prepare();
-    run_.load(engine_options(), true);
+    run_.load(engine_options(), true, true);
     const double begin = now_seconds();
     const std::vector<SequenceScore> scores = score();
     const double seconds = now_seconds() - begin;

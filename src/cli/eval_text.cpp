@@ -23,7 +23,7 @@ class TextEvaluation {
 
   void execute() {
     const std::vector<Window> windows = make_windows();
-    run_.load(engine_options(windows.size()), true);
+    run_.load(engine_options(windows.size()), true, true);
     const double begin = now_seconds();
     const std::vector<WindowScores> scores = score(windows);
     const double seconds = now_seconds() - begin;

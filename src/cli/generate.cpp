@@ -28,7 +28,9 @@ class GenerateCommand final : public Command {
     options.slots = job->slots();
     options.context = job->context();
     options.draft = static_cast<int>(settings_.draft);
-    run.load(options, false);
+    options.top = static_cast<int>(settings_.top_log_probabilities);
+    options.share_prefixes = !settings_.no_prefix_sharing;
+    run.load(options, false, true);
     const bool finished = job->generate();
     if (run.is_root()) job->summarize();
     run.report(job->seconds(), job->result_record());

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/check.hpp"
+#include "cli/chat_source.hpp"
 #include "cli/prompt_queue.hpp"
 #include "cli/prompt_share.hpp"
 #include "cli/replica_reports.hpp"
@@ -13,6 +14,7 @@
 #include "cli/signals.hpp"
 #include "pipeline/agreement.hpp"
 #include "stagformer/error.hpp"
+#include "text/penalties.hpp"
 
 namespace stagformer::internal {
 
@@ -22,6 +24,16 @@ namespace {
 
 std::string text_of(const std::vector<Prompt>& prompts) {
   return to_json(prompts).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+/// For every generated token a list of [id, log-probability], likeliest first; a vocabulary may have fewer.
+json top_record(const GenerationResult& result, int per_token) {
+  json all = json::array();
+  for (std::size_t i = 0; i < result.top.size(); ++i) {
+    if (i % static_cast<std::size_t>(per_token) == 0) all.push_back(json::array());
+    if (result.top[i].id >= 0) all.back().push_back({result.top[i].id, result.top[i].log_probability});
+  }
+  return all;
 }
 
 }  // namespace
@@ -36,12 +48,25 @@ void GenerateJob::prepare() {
     if (!refusal.empty()) throw ConfigError(refusal);
     if (!run_.is_root()) return;
     std::vector<Prompt> prompts = read();
-    for (Prompt& prompt : prompts) prepare_prompt(prompt, run_.tokenizer(), run_.config());
+    write_out(prompts);
     check_prompts(prompts);
     open_output(prompts);
     text = text_of(prompts);
   });
   prompts_ = prompts_from(json::parse(to_text(run_.world().broadcast(to_bytes(text), 0))));
+}
+
+void GenerateJob::write_out(std::vector<Prompt>& prompts) const {
+  std::optional<ChatTemplate> chat;
+  for (Prompt& prompt : prompts) {
+    if (settings_.draft > 0 && has_penalties(prompt.request.sampling))
+      throw InputError("prompt " + prompt.id.dump() +
+                       ": --draft and penalties on repeated tokens exclude each other");
+    if (settings_.chat && !prompt.messages) prompt.messages = first_messages(settings_.system, prompt.text);
+    if (prompt.messages && !chat)
+      chat = make_chat_template(run_.index(), run_.tokenizer(), settings_.chat_template);
+    prepare_prompt(prompt, run_.tokenizer(), run_.config(), chat ? &*chat : nullptr);
+  }
 }
 
 /// The run's identity is what decides about its tokens: not how many ranks make them, nor for how long.
@@ -81,7 +106,7 @@ bool GenerateJob::generate() {
   const Grid& grid = run_.grid();
   const std::vector<const GenerationRequest*> requests = runnable();
   const PromptQueue queue(static_cast<std::int64_t>(requests.size()), grid.replicas,
-                          grid.replicas == 1 ? static_cast<std::int64_t>(requests.size()) : slots());
+                          grid.replicas == 1 ? static_cast<std::int64_t>(requests.size()) : run_.options().slots);
   ReplicaReports reports(
       run_.world(), grid,
       {[this](const json& message) { deliver(message[0].get<std::int64_t>(), message[1]); },
@@ -141,6 +166,8 @@ json GenerateJob::record_of(const GenerationResult& result) const {
                  {"finish_reason", result.finish_reason},
                  {"prompt_tokens", prompt.request.prompt.size()}};
   if (prompt.request.log_probabilities) record["log_probabilities"] = result.log_probabilities;
+  if (prompt.request.top_log_probabilities > 0)
+    record["top_log_probabilities"] = top_record(result, prompt.request.top_log_probabilities);
   if (!result.error.empty()) record["error"] = result.error;
   return record;
 }
@@ -168,6 +195,10 @@ void GenerateJob::summarize() const {
       times_.first_token_s * 1e3, times_.generated_tokens, times_.steps,
       rate(times_.generated_tokens, times_.decode_s), percentile(times_.step_s, 50) * 1e3,
       percentile(times_.step_s, 99) * 1e3, run_.grid().replicas > 1 ? " (replica 0)" : "");
+  if (times_.shared_prompt_tokens > 0)
+    spdlog::info(
+        "{} more prompt tokens were there already: prompts that begin as others share what was computed",
+        times_.shared_prompt_tokens);
   if (times_.drafted_tokens > 0)
     spdlog::info(
         "{} of {} guessed tokens were right ({:.0f} %), {:.2f} tokens a step and sequence",
@@ -178,6 +209,7 @@ void GenerateJob::summarize() const {
 
 json GenerateJob::result_record() const {
   return {{"prompt_tokens", times_.prompt_tokens},
+          {"shared_prompt_tokens", times_.shared_prompt_tokens},
           {"prompt_s", times_.prompt_s},
           {"first_token_s", times_.first_token_s},
           {"generated_tokens", times_.generated_tokens},

@@ -69,6 +69,7 @@ class GenerateJob {
   GenerationTimes times_;  // of replica 0
 
  private:
+  void write_out(std::vector<Prompt>& prompts) const;
   void open_output(std::vector<Prompt>& prompts);
   std::vector<const GenerationRequest*> runnable() const;
   const Prompt& prompt_of(std::int64_t index) const;

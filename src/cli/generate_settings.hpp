@@ -8,6 +8,7 @@
 
 #include "base/settings.hpp"
 #include "cli/run_settings.hpp"
+#include "cli/sampling_settings.hpp"
 #include "pipeline/generation.hpp"
 
 namespace stagformer::internal {
@@ -16,13 +17,12 @@ struct GenerateSettings {
   RunSettings run;
   std::optional<std::string> prompt, prompts, output;
   std::optional<std::int64_t> max_tokens;
-  double temperature = 0;
-  std::int64_t top_k = 0;
-  double top_p = 1, min_p = 0;
-  std::int64_t seed = 0;
+  SamplingSettings sampling;
   std::vector<std::string> stop;
-  bool ignore_eos = false, token_ids = false, log_probabilities = false;
-  std::int64_t draft = 0;
+  bool ignore_eos = false, no_prefix_sharing = false, token_ids = false, log_probabilities = false;
+  std::int64_t draft = 0, top_log_probabilities = 0;
+  bool chat = false;
+  std::optional<std::string> system, chat_template;
   double max_hours = 0;
 
   void visit(SettingsVisitor& visitor);

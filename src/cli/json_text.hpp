@@ -10,5 +10,7 @@ namespace stagformer::internal {
 /// stand deeper inside of each other than anything here needs: copies and dumps call themselves level by
 /// level, so that a line of a million brackets would overflow the stack.
 nlohmann::json parse_json(const std::string& text);
+/// The same, keys in the order of the text.
+nlohmann::ordered_json parse_ordered_json(const std::string& text);
 
 }  // namespace stagformer::internal

@@ -38,6 +38,7 @@ class Program {
  public:
   Program() {
     commands_.push_back(make_generate_command());
+    commands_.push_back(make_chat_command());
     commands_.push_back(make_eval_command());
     commands_.push_back(make_bench_command());
     commands_.push_back(make_inspect_command());

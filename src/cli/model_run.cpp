@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ranges>
 
 #include "base/build_info.hpp"
 #include "base/host_info.hpp"
@@ -161,7 +162,7 @@ void ModelRun::choose_threads() {
                  world_->rank(), facts_.host, facts_.threads * sharers, sharers, core_list(facts_.cores));
 }
 
-void ModelRun::load(EngineOptions options, bool scoring) {
+void ModelRun::load(EngineOptions options, bool scoring, bool sequences_may_wait) {
   options_ = std::move(options);
   options_.threads = facts_.threads;
   choose_head();
@@ -170,7 +171,9 @@ void ModelRun::load(EngineOptions options, bool scoring) {
   facts_.replica = replica_number();
   facts_.first_section = part_.first_section;
   facts_.sections = part_.sections;
-  check_memory();
+  const std::int64_t limit = memory_limit();
+  if (sequences_may_wait) fit_slots(limit);
+  check_memory(limit);
   log_header();
   const double begin = now_seconds();
   agree(*world_, [&] {
@@ -221,20 +224,46 @@ void ModelRun::choose_head() {
   head_reason_ = choice.reason;
 }
 
-void ModelRun::check_memory() {
+/// Bytes that this rank may take.
+std::int64_t ModelRun::memory_limit() {
+  std::int64_t limit = 0;
+  agree(*world_, [&] {
+    limit = settings_.memory_limit ? parse_bytes("memory-limit", *settings_.memory_limit)
+                                   : available_memory() / std::max(1, session_.local_size());
+  });
+  return limit;
+}
+
+/// As many sequences at a time as every rank has memory for, one at least.
+void ModelRun::fit_slots(std::int64_t limit) {
+  const int wanted = options_.slots;
+  int slots = wanted;
+  agree(*world_, [&] {
+    const auto fits = [&](int number) {
+      EngineOptions options = options_;
+      options.slots = number;
+      return RankModel::plan(index_, part_, options).total() <= limit;
+    };
+    const auto numbers = std::views::iota(1, wanted + 1);
+    slots = static_cast<int>(std::ranges::partition_point(numbers, fits) - numbers.begin());
+  });
+  for (const int other : gather_values(*world_, slots)) slots = std::min(slots, other);
+  options_.slots = std::max(slots, 1);
+  if (options_.slots < wanted && is_root())
+    spdlog::warn(
+        "memory holds the caches of {} sequence(s) of {} positions at a time, not of {}: others wait",
+        options_.slots, options_.context, wanted);
+}
+
+void ModelRun::check_memory(std::int64_t limit) {
   agree(*world_, [&] {
     plan_ = RankModel::plan(index_, part_, options_);
     const bool given = settings_.memory_limit.has_value();
-    const std::int64_t limit = given ? parse_bytes("memory-limit", *settings_.memory_limit)
-                                     : available_memory() / std::max(1, session_.local_size());
     if (plan_.total() <= limit) return;
-    throw MemoryError(
-        "the plan needs " + format_bytes(plan_.total()) + " (weights " + format_bytes(plan_.weights) +
-        ", embedding " + format_bytes(plan_.embedding) + ", caches of " + std::to_string(options_.slots) +
-        " sequences of " + std::to_string(options_.context) + " positions " + format_bytes(plan_.caches) +
-        ", buffers " + format_bytes(plan_.buffers) + ", loading " + format_bytes(plan_.staging) + ") but " +
-        (given ? "--memory-limit allows " : "this host has free for a rank ") + format_bytes(limit) +
-        "; use more ranks, a smaller --batch, a shorter context or a smaller number format");
+    throw MemoryError(plan_.text(options_) + " but " +
+                      (given ? "--memory-limit allows " : "this host has free for a rank ") +
+                      format_bytes(limit) +
+                      "; use more ranks, a smaller --batch, a shorter context or a smaller number format");
   });
 }
 

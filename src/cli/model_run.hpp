@@ -56,8 +56,9 @@ class ModelRun {
   /// Collective: reads the index, checks that all ranks run the same thing, makes the grid and the tokenizer.
   void open();
   /// Collective: plans, refuses what does not fit, loads, makes the engine. slots, context and score_all_rows
-  /// are set by the caller. `scoring` puts read-outs off (Evaluator::lookahead_of).
-  void load(EngineOptions options, bool scoring);
+  /// are set by the caller. `scoring` puts read-outs off (Evaluator::lookahead_of). `sequences_may_wait`:
+  /// where memory is short of options.slots sequences, options() has as many as it holds.
+  void load(EngineOptions options, bool scoring, bool sequences_may_wait = false);
   /// Collective: the table of where the time went, the JSON record (with the subcommand's `result`), the
   /// trace.
   void report(double seconds, const nlohmann::json& result);
@@ -90,7 +91,9 @@ class ModelRun {
   void place();
   void choose_threads();
   void choose_head();
-  void check_memory();
+  void check_memory(std::int64_t limit);
+  void fit_slots(std::int64_t limit);
+  std::int64_t memory_limit();
   void log_header();
   void log_ranks();
   void write_trace();

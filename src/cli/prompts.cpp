@@ -11,13 +11,14 @@ namespace stagformer::internal {
 namespace {
 
 using nlohmann::json;
+using nlohmann::ordered_json;
 
 /// Reads one line's fields; every problem names file and line.
 class LineReader {
  public:
   LineReader(const std::string& path, std::int64_t number, const std::string& line)
       : place_(path + ", line " + std::to_string(number)) {
-    object_ = parse_json(line);
+    object_ = parse_ordered_json(line);
     if (!object_.is_object()) fail("is not a JSON object");
   }
 
@@ -28,7 +29,9 @@ class LineReader {
     prompt.request = defaults;
     prompt.id = number;
     for (const auto& [key, value] : object_.items()) take(key, value, prompt);
-    if (!object_.contains("prompt")) fail("has no \"prompt\"");
+    if (object_.contains("prompt") == object_.contains("messages"))
+      fail(object_.contains("prompt") ? "has \"prompt\" and \"messages\""
+                                      : "has neither \"prompt\" nor \"messages\"");
     try {
       check_sampling(prompt.request.sampling);
     } catch (const Error& error) {
@@ -38,13 +41,17 @@ class LineReader {
   }
 
  private:
-  void take(const std::string& key, const json& value, Prompt& prompt) const {
+  void take(const std::string& key, const ordered_json& value, Prompt& prompt) const {
     GenerationRequest& request = prompt.request;
     if (key == "id") {
       if (!value.is_string() && !value.is_number_integer()) fail("\"id\" is neither a string nor an integer");
-      prompt.id = value;
+      prompt.id = json(value);
     } else if (key == "prompt") {
       prompt.text = text(key, value);
+    } else if (key == "messages") {
+      const std::string refusal = message_refusal(value);
+      if (!refusal.empty()) fail("\"messages\" " + refusal);
+      prompt.messages = value;
     } else if (key == "max_tokens") {
       request.max_tokens = integer(key, value, 1);
     } else if (key == "temperature") {
@@ -55,6 +62,12 @@ class LineReader {
       request.sampling.top_p = number(key, value);
     } else if (key == "min_p") {
       request.sampling.min_p = number(key, value);
+    } else if (key == "repetition_penalty") {
+      request.sampling.repetition_penalty = number(key, value);
+    } else if (key == "presence_penalty") {
+      request.sampling.presence_penalty = number(key, value);
+    } else if (key == "frequency_penalty") {
+      request.sampling.frequency_penalty = number(key, value);
     } else if (key == "seed") {
       request.sampling.seed = static_cast<std::uint64_t>(integer(key, value, 0));
     } else if (key == "stop") {
@@ -66,29 +79,29 @@ class LineReader {
       fail("unknown field \"" + key + "\"");
     }
   }
-  void take_stop(const json& value, GenerationRequest& request) const {
+  void take_stop(const ordered_json& value, GenerationRequest& request) const {
     request.stop.clear();
-    for (const json& entry : value.is_array() ? value : json::array({value})) {
+    for (const ordered_json& entry : value.is_array() ? value : ordered_json::array({value})) {
       request.stop.push_back(text("stop", entry));
       if (request.stop.back().empty()) fail("\"stop\" is empty");
     }
   }
-  std::string text(const std::string& key, const json& value) const {
+  std::string text(const std::string& key, const ordered_json& value) const {
     if (!value.is_string()) fail("\"" + key + "\" is not a string");
     return value.get<std::string>();
   }
-  std::int64_t integer(const std::string& key, const json& value, std::int64_t least) const {
+  std::int64_t integer(const std::string& key, const ordered_json& value, std::int64_t least) const {
     if (!value.is_number_integer() || value.get<std::int64_t>() < least)
       fail("\"" + key + "\" is not an integer of at least " + std::to_string(least));
     return value.get<std::int64_t>();
   }
-  float number(const std::string& key, const json& value) const {
+  float number(const std::string& key, const ordered_json& value) const {
     if (!value.is_number()) fail("\"" + key + "\" is not a number");
     return value.get<float>();
   }
 
   std::string place_;
-  json object_;
+  ordered_json object_;  // in the line's order, which templates may print
 };
 
 }  // namespace
@@ -110,18 +123,40 @@ std::vector<Prompt> read_prompts(const std::string& path, const GenerationReques
   return prompts;
 }
 
-void prepare_prompt(Prompt& prompt, const Tokenizer& tokenizer, const ModelConfig& config) {
-  GenerationRequest& request = prompt.request;
-  request.prompt.clear();
+namespace {
+
+/// BOS is the template's to write, where there is one.
+std::vector<std::int32_t> ids_of(const Prompt& prompt, const Tokenizer& tokenizer, const ModelConfig& config,
+                                 const ChatTemplate* chat) {
+  if (prompt.messages) return chat->encode(*prompt.messages, tokenizer);
+  std::vector<std::int32_t> ids = tokenizer.encode(prompt.text);
   if (config.add_bos && config.bos_token_id)
-    request.prompt.push_back(static_cast<std::int32_t>(*config.bos_token_id));
-  for (const std::int32_t id : tokenizer.encode(prompt.text)) {
+    ids.insert(ids.begin(), static_cast<std::int32_t>(*config.bos_token_id));
+  return ids;
+}
+
+}  // namespace
+
+void prepare_prompt(Prompt& prompt, const Tokenizer& tokenizer, const ModelConfig& config,
+                    const ChatTemplate* chat) {
+  GenerationRequest& request = prompt.request;
+  try {
+    request.prompt = ids_of(prompt, tokenizer, config, chat);
+  } catch (const InputError& error) {
+    if (!prompt.messages) throw;
+    prompt.refusal = error.what();
+    return;
+  }
+  for (const std::int32_t id : request.prompt)
     if (id < 0 || id >= config.vocab_size)
       throw CheckpointError("the tokenizer gives id " + std::to_string(id) +
                             " but the model's vocabulary has " + std::to_string(config.vocab_size) +
                             " entries");
-    request.prompt.push_back(id);
-  }
+  fit_to_context(prompt, config);
+}
+
+void fit_to_context(Prompt& prompt, const ModelConfig& config) {
+  GenerationRequest& request = prompt.request;
   const auto length = static_cast<std::int64_t>(request.prompt.size());
   const std::int64_t room = config.max_position_embeddings - length;
   if (request.max_tokens < 0)
@@ -147,10 +182,14 @@ nlohmann::json to_json(const std::vector<Prompt>& prompts) {
                    {"top_p", r.sampling.top_p},
                    {"min_p", r.sampling.min_p},
                    {"seed", r.sampling.seed},
+                   {"repetition_penalty", r.sampling.repetition_penalty},
+                   {"presence_penalty", r.sampling.presence_penalty},
+                   {"frequency_penalty", r.sampling.frequency_penalty},
                    {"max_tokens", r.max_tokens},
                    {"stop", r.stop},
                    {"ignore_eos", r.ignore_eos},
-                   {"log_probabilities", r.log_probabilities}});
+                   {"log_probabilities", r.log_probabilities},
+                   {"top_log_probabilities", r.top_log_probabilities}});
   }
   return all;
 }
@@ -164,11 +203,19 @@ std::vector<Prompt> prompts_from(const nlohmann::json& all) {
     GenerationRequest& r = p.request;
     r.index = j["index"];
     r.prompt = j["prompt"].get<std::vector<std::int32_t>>();
-    r.sampling = {j["temperature"], j["top_k"], j["top_p"], j["min_p"], j["seed"]};
+    r.sampling = {j["temperature"],
+                  j["top_k"],
+                  j["top_p"],
+                  j["min_p"],
+                  j["seed"],
+                  j["repetition_penalty"],
+                  j["presence_penalty"],
+                  j["frequency_penalty"]};
     r.max_tokens = j["max_tokens"];
     r.stop = j["stop"].get<std::vector<std::string>>();
     r.ignore_eos = j["ignore_eos"];
     r.log_probabilities = j["log_probabilities"];
+    r.top_log_probabilities = j["top_log_probabilities"];
     prompts.push_back(std::move(p));
   }
   return prompts;

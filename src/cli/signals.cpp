@@ -7,10 +7,11 @@ namespace stagformer::internal {
 namespace {
 
 constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1};
-std::atomic<int> signals{0};
+std::atomic<int> signals{0}, interrupts{0};
 static_assert(std::atomic<int>::is_always_lock_free);
 
-extern "C" void on_signal(int) {
+extern "C" void on_signal(int signal) {
+  if (signal == SIGINT) interrupts.fetch_add(1, std::memory_order_relaxed);
   signals.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -32,6 +33,10 @@ void restore_default_signals() {
 
 int signals_received() {
   return signals.load(std::memory_order_relaxed);
+}
+
+int interrupts_received() {
+  return interrupts.load(std::memory_order_relaxed);
 }
 
 bool stop_signalled() {

@@ -8,5 +8,7 @@ void install_signal_handlers();
 void restore_default_signals();
 int signals_received();
 bool stop_signalled();
+/// SIGINT, which may ask for less than the end: the present answer's (chat).
+int interrupts_received();
 
 }  // namespace stagformer::internal

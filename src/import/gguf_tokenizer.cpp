@@ -143,6 +143,21 @@ SourceTokenizer sentencepiece_tokenizer(const GgufHeader& header) {
   return {"sentencepiece", sentencepiece_model(vocabulary, options), header.file};
 }
 
+/// The text of a token that the file numbers; empty where it does not.
+std::string text_of_token(const GgufHeader& header, const char* key) {
+  const auto tokens = header.find_texts(kTokens);
+  const int id = id_or_none(header, key, tokens ? tokens->size() : 0);
+  return id < 0 ? std::string() : std::string((*tokens)[static_cast<std::size_t>(id)]);
+}
+
+SourceTokenizer with_chat(SourceTokenizer tokenizer, const GgufHeader& header) {
+  const auto chat = header.find_text("tokenizer.chat_template");
+  if (chat)
+    tokenizer.chat = {*chat, text_of_token(header, "tokenizer.ggml.bos_token_id"),
+                      text_of_token(header, "tokenizer.ggml.eos_token_id")};
+  return tokenizer;
+}
+
 }  // namespace
 
 void add_gguf_tokens(const GgufHeader& header, json& config) {
@@ -164,9 +179,9 @@ SourceTokenizer gguf_tokenizer(const GgufHeader& header, std::vector<std::string
     if (!header.metadata.contains(kPre))
       warnings.push_back(
           "the file does not say how text is cut into words (tokenizer.ggml.pre): 'default' is taken");
-    return byte_level_tokenizer(header);
+    return with_chat(byte_level_tokenizer(header), header);
   }
-  if (model == "llama") return sentencepiece_tokenizer(header);
+  if (model == "llama") return with_chat(sentencepiece_tokenizer(header), header);
   if (model != "none" && model != "no_vocab")
     header.refuse_key(kModel, "is '" + model +
                                   "', only 'llama' and 'gpt2' are supported (--no-tokenizer imports the "

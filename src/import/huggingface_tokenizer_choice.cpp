@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "import/huggingface_chat.hpp"
 #include "import/json_file.hpp"
 #include "stagformer/error.hpp"
 #include "text/tokenizer.hpp"
@@ -118,7 +119,9 @@ class TokenizerChoice {
 
 SourceTokenizer choose_huggingface_tokenizer(const std::string& folder, json& config,
                                              std::vector<std::string>& warnings) {
-  return TokenizerChoice(folder, config, warnings).choose();
+  SourceTokenizer tokenizer = TokenizerChoice(folder, config, warnings).choose();
+  if (!tokenizer.type.empty()) tokenizer.chat = read_huggingface_chat(folder, warnings);
+  return tokenizer;
 }
 
 }  // namespace stagformer::internal

@@ -16,6 +16,7 @@
 #include "import/source.hpp"
 #include "import/tensor_copy.hpp"
 #include "stagformer/error.hpp"
+#include "text/chat_template.hpp"
 #include "text/tokenizer.hpp"
 
 namespace stagformer::internal {
@@ -54,6 +55,7 @@ class Importer {
   void check_shape(const DatasetRequest& request, const SourceTensor& tensor) const;
   void refuse_surplus(const std::set<std::string>& used) const;
   void check_tokenizer();
+  void check_chat_template();
   NumberFormat target_of(const DatasetRequest& request, const SourceTensor& tensor);
   void copy(CheckpointWriter& writer, const DatasetRequest& request, const SourceTensor& tensor);
 
@@ -156,6 +158,19 @@ void Importer::check_tokenizer() {
   report_.tokenizer = tokenizer.type + ", " + std::to_string(size) + " tokens";
 }
 
+/// A template that cannot be used is no reason to refuse the model: it is kept, and named.
+void Importer::check_chat_template() {
+  const ChatText& chat = source_.tokenizer.chat;
+  if (chat.chat_template.empty()) return;
+  report_.tokenizer += ", a chat template";
+  try {
+    const ChatTemplate known(chat.chat_template, chat.bos_token, chat.eos_token);
+  } catch (const InputError& error) {
+    source_.warnings.push_back(source_.tokenizer.origin +
+                               ": conversations need another template: " + error.what());
+  }
+}
+
 /// The format to write, counted in the report.
 NumberFormat Importer::target_of(const DatasetRequest& request, const SourceTensor& tensor) {
   if (request.f32_only) return NumberFormat::f32;
@@ -186,6 +201,7 @@ ImportReport Importer::run() {
   check_output();
   match_tensors();
   check_tokenizer();
+  check_chat_template();
   report_.warnings = source_.warnings;
   report_.datasets = static_cast<std::int64_t>(work_.size());
 
@@ -195,7 +211,10 @@ ImportReport Importer::run() {
   writer_options.source = std::filesystem::path(options_.input).lexically_normal().filename().string() +
                           " (" + source_.description + ")";
   CheckpointWriter writer(options_.output, config_.to_json(), writer_options);
-  if (!source_.tokenizer.type.empty()) writer.set_tokenizer(source_.tokenizer.type, source_.tokenizer.model);
+  if (!source_.tokenizer.type.empty()) {
+    writer.set_tokenizer(source_.tokenizer.type, source_.tokenizer.model);
+    writer.set_chat(source_.tokenizer.chat);
+  }
   for (const auto& [request, tensor] : work_) copy(writer, request, *tensor);
   writer.finish();
   return report_;

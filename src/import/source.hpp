@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/chat_text.hpp"
 #include "import/source_file.hpp"
 #include "import/tensor_type.hpp"
 
@@ -46,6 +47,7 @@ struct SourceTokenizer {
   std::string type;  ///< of checkpoint-format.md; empty: the source has none
   std::vector<std::byte> model;
   std::string origin;  ///< the file it was made from, for messages
+  ChatText chat = {};
 };
 
 struct ImportSource {

@@ -60,6 +60,17 @@ void KvCache::store_value(int slot, std::int64_t head, std::int64_t position, co
     std::transform(value, value + head_dim_, numbers<std::uint16_t>(row), bf16_from_float);
 }
 
+void KvCache::copy_prefix(int from, int to, std::int64_t positions, std::int64_t written) {
+  const std::int64_t rows = written > capacity_ ? capacity_ : cache_capacity(positions);
+  const std::int64_t keys = key_bytes_ > 0 ? key_bytes(format_, rows, head_dim_) : 0,
+                     values = value_bytes(format_, rows, head_dim_);
+  for (std::int64_t head = 0; head < heads_; ++head) {
+    const std::int64_t source = from * heads_ + head, target = to * heads_ + head;
+    if (keys > 0) std::copy_n(keys_.data() + source * key_bytes_, keys, keys_.data() + target * key_bytes_);
+    std::copy_n(values_.data() + source * value_bytes_, values, values_.data() + target * value_bytes_);
+  }
+}
+
 void KvCache::load_value(int slot, std::int64_t head, std::int64_t position, float* out) const {
   const std::byte* row = values_.data() + (slot * heads_ + head) * value_bytes_ +
                          value_bytes(format_, position % capacity_, head_dim_);

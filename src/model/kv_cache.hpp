@@ -28,6 +28,10 @@ class KvCache {
   /// The value as kept, in f32.
   void load_value(int slot, std::int64_t head, std::int64_t position, float* out) const;
 
+  /// Slot `to` holds the first `positions` of slot `from`; or all that is left of it, where rows below
+  /// `written` have been stored and that is more than there are places.
+  void copy_prefix(int from, int to, std::int64_t positions, std::int64_t written);
+
   /// What attention to one (slot, head) reads.
   CacheSpan span(int slot, std::int64_t head) const {
     const std::int64_t at = slot * heads_ + head;

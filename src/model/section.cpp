@@ -63,6 +63,17 @@ std::int64_t Section::cache_bytes(const ModelConfig& config, int index, const Se
   return bytes;
 }
 
+MemoryReach Section::reach(const ModelConfig& config, const SectionCapacity& capacity) {
+  return {cache_capacity(memory_capacity(config, capacity)),
+          config.sections.cross_attention.window.value_or(capacity.context)};
+}
+
+void Section::copy_prefix(int from, int to, std::int64_t positions, std::int64_t written) {
+  for (KvCache& cache : self_caches_) cache.copy_prefix(from, to, positions, written);
+  for (std::vector<KvCache>& bank : memory_caches_)
+    for (KvCache& cache : bank) cache.copy_prefix(from, to, positions, written);
+}
+
 bool same_weights(const SectionWeights& a, const SectionWeights& b) {
   if (a.layers.size() != b.layers.size()) return false;
   for (std::size_t l = 0; l < a.layers.size(); ++l)

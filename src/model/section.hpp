@@ -22,11 +22,24 @@ struct SectionCapacity {
   CacheFormat format = CacheFormat::f32;
 };
 
+/// What the memory caches of a model still hold of a sequence's beginning.
+struct MemoryReach {
+  std::int64_t capacity = 0;  ///< positions that nothing is written over up to
+  std::int64_t window = 0;    ///< positions that a row looks back
+
+  /// Whether a row at `position` finds all that it looks at, where rows below `written` have been stored.
+  bool holds(std::int64_t position, std::int64_t written) const {
+    return written <= capacity || written - position <= capacity - window;
+  }
+};
+
 class Section {
  public:
   /// `index` counts from 0. The weights must outlive the section.
   Section(const ModelConfig& config, int index, const SectionWeights& weights,
           const SectionCapacity& capacity);
+
+  static MemoryReach reach(const ModelConfig& config, const SectionCapacity& capacity);
 
   /// Bytes that the caches of such a section take.
   static std::int64_t cache_bytes(const ModelConfig& config, int index, const SectionCapacity& capacity);
@@ -42,6 +55,8 @@ class Section {
   KvCache& memory_cache(std::size_t layer, int bank) {
     return memory_caches_[static_cast<std::size_t>(bank)][layer];
   }
+  /// Slot `to` holds the first `positions` of slot `from`, of which rows below `written` have been stored.
+  void copy_prefix(int from, int to, std::int64_t positions, std::int64_t written);
   /// Positions whose memory a row at `position` attends to; empty where begin >= end.
   PositionRange memory_range(std::int64_t position) const {
     const std::int64_t end = position + 1 - lag_;

@@ -62,7 +62,8 @@ Engine::Engine(Transport& replica, const Grid& grid, const RankModel& model, con
       u_(static_cast<std::size_t>(stacked_rows_ * config_.hidden_size)),
       expected_(4),
       pending_(static_cast<std::size_t>(lookahead + 1)),
-      read_out_(replica, grid, model, team, clock_, trace_, options.head, options.readout_rows()) {
+      read_out_(replica, grid, model, team, clock_, trace_, options.head, options.readout_rows(),
+                options.top) {
   const std::size_t message = static_cast<std::size_t>(row_capacity_ * config_.hidden_size) * sizeof(float);
   const RankPart& part = model.part();
   if (part.first_section > 0 && link_carries(config_, options, part.first_section))
@@ -357,6 +358,16 @@ ReadoutOutcome Engine::read_out() {
 
 void Engine::drain() {
   if (upstream_is_remote()) absorb_expected(0);
+}
+
+void Engine::copy_prefix(int from, int to, std::int64_t positions, std::int64_t written) {
+  drain();
+  if (options_.emulated) return;
+  for (Section& section : sections_) section.copy_prefix(from, to, positions, written);
+}
+
+MemoryReach Engine::reach() const {
+  return Section::reach(config_, capacity_of(config_, options_, row_capacity_));
 }
 
 std::span<const float> Engine::kept_outputs(int section) const {

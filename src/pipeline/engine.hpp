@@ -62,8 +62,16 @@ class Engine : private LayerHook {
 
   /// Takes in every message that is still under way, so that all ranks may leave.
   void drain();
+  /// Takes in every message as drain() does; then slot `to` holds the first `positions` of slot `from`, of
+  /// which rows below `written` have been stored.
+  void copy_prefix(int from, int to, std::int64_t positions, std::int64_t written);
+  /// What memory caches hold of a sequence, the same on all ranks.
+  MemoryReach reach() const;
   /// Tells the other ranks in the next read-out that this one wants to stop.
   void request_stop() { read_out_.request_stop(); }
+  /// After a stop that was one run's, not the job's (see ReadOut).
+  void forget_stop(int posted) { read_out_.forget_stop(posted); }
+  int stops_posted() const { return read_out_.stops_posted(); }
 
   PhaseClock& clock() { return clock_; }
   const Trace& trace() const { return trace_; }

@@ -29,7 +29,12 @@ std::size_t held_back(const std::string& text, const std::vector<std::string>& s
 
 Generator::Generator(Engine& engine, Transport& replica, const ModelConfig& config,
                      const Tokenizer& tokenizer, const EngineOptions& options, Events events)
-    : engine_(engine), config_(config), tokenizer_(tokenizer), options_(options), events_(std::move(events)) {
+    : engine_(engine),
+      config_(config),
+      tokenizer_(tokenizer),
+      options_(options),
+      events_(std::move(events)),
+      contents_(options.slots, options.context, engine.reach()) {
   for (int slot = options.slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
   active_.reserve(static_cast<std::size_t>(options.slots));
   times_.step_s.reserve(kMostStepTimes);
@@ -38,6 +43,8 @@ Generator::Generator(Engine& engine, Transport& replica, const ModelConfig& conf
 
 bool Generator::run(std::vector<GenerationRequest> requests, RequestSource* source) {
   start_s_ = now_seconds();
+  for (const Sequence& stopped : active_) free_slots_.push_back(stopped.slot);
+  active_.clear();
   waiting_.assign(std::make_move_iterator(requests.begin()), std::make_move_iterator(requests.end()));
   source_ = source;
   bool stopped = false;
@@ -68,8 +75,38 @@ void Generator::start(GenerationRequest&& request) {
   STAG_CHECK(!request.prompt.empty());
   Sequence& sequence = active_.emplace_back();
   sequence.request = std::move(request);
-  sequence.slot = free_slots_.back();
-  free_slots_.pop_back();
+  if (has_penalties(sequence.request.sampling)) sequence.history.add_prompt(sequence.request.prompt);
+  const auto free = free_slots_.begin() + static_cast<std::ptrdiff_t>(best_slot(sequence.request.prompt));
+  sequence.slot = *free;
+  free_slots_.erase(free);
+  if (options_.share_prefixes)
+    sequence.prompt_done = contents_.in_slot(sequence.slot, sequence.request.prompt).positions;
+  contents_.cut(sequence.slot, sequence.prompt_done);
+}
+
+/// The free slot that holds most of the prompt; else the one whose loss is the least.
+std::size_t Generator::best_slot(std::span<const std::int32_t> prompt) const {
+  const auto worth = [&](int slot) {
+    return std::pair(contents_.in_slot(slot, prompt).positions, -contents_.known(slot));
+  };
+  std::size_t best = free_slots_.size() - 1;
+  for (std::size_t i = free_slots_.size(); i-- > 0;)
+    if (worth(free_slots_[i]) > worth(free_slots_[best])) best = i;
+  return best;
+}
+
+/// Takes what another slot holds of the prompt, where that is more than the own slot does. Late: sequences
+/// that begin together can take from the first of them.
+void Generator::share_prefix(Sequence& sequence) {
+  sequence.begun = true;
+  if (!options_.share_prefixes) return;
+  const KnownPrefix found = contents_.longest(sequence.request.prompt);
+  if (found.positions > sequence.prompt_done) {
+    engine_.copy_prefix(found.slot, sequence.slot, found.positions, contents_.written(found.slot));
+    contents_.copy(found, sequence.slot);
+    sequence.prompt_done = found.positions;
+  }
+  times_.shared_prompt_tokens += sequence.prompt_done;
 }
 
 GenerationLoad Generator::load() const {
@@ -92,8 +129,12 @@ SamplingKey Generator::key_of(const Sequence& sequence, std::size_t ahead) const
 }
 
 ReadoutRow Generator::readout_of(const Sequence& sequence, std::size_t row, std::size_t ahead) const {
-  return {static_cast<std::int32_t>(row), sequence.request.sampling, key_of(sequence, ahead), -1,
-          sequence.request.log_probabilities};
+  const GenerationRequest& request = sequence.request;
+  STAG_CHECK(ahead == 0 || !has_penalties(request.sampling));  // guesses are no part of a history
+  return {static_cast<std::int32_t>(row), request.sampling,
+          key_of(sequence, ahead),        -1,
+          request.log_probabilities,      has_penalties(request.sampling) ? &sequence.history : nullptr,
+          request.top_log_probabilities};
 }
 
 /// Where a sequence that has generated something goes on, with the guesses that it has room for.
@@ -116,6 +157,7 @@ bool Generator::prefill_chunk() {
   if (found == active_.end()) return false;
   const double begin = now_seconds();
   Sequence& sequence = *found;
+  if (!sequence.begun) share_prefix(sequence);
   const auto length = static_cast<std::int64_t>(sequence.request.prompt.size());
   const std::int64_t count = std::min(options_.chunk, length - sequence.prompt_done);
   rows_.clear();
@@ -123,11 +165,11 @@ bool Generator::prefill_chunk() {
   for (std::int64_t i = 0; i < count; ++i) rows_.push_back({sequence.slot, sequence.prompt_done + i});
   const bool last = sequence.prompt_done + count == length;
   if (last) readouts_.push_back(readout_of(sequence, static_cast<std::size_t>(count - 1), 0));
-  engine_.run_sections(
-      {rows_,
-       std::span(sequence.request.prompt)
-           .subspan(static_cast<std::size_t>(sequence.prompt_done), static_cast<std::size_t>(count)),
-       readouts_, PassKind::exact});
+  const auto tokens =
+      std::span(sequence.request.prompt)
+          .subspan(static_cast<std::size_t>(sequence.prompt_done), static_cast<std::size_t>(count));
+  engine_.run_sections({rows_, tokens, readouts_, PassKind::exact});
+  contents_.append(sequence.slot, tokens);
   sequence.prompt_done += count;
   times_.prompt_tokens += count;
   bool stop = false;
@@ -135,8 +177,7 @@ bool Generator::prefill_chunk() {
     const ReadoutOutcome outcome = engine_.read_out();
     stop = outcome.stop_requested;
     if (times_.first_token_s == 0) times_.first_token_s = now_seconds() - start_s_;
-    if (take(sequence, outcome.results[0]))
-      remove_finished({static_cast<std::size_t>(found - active_.begin())});
+    if (take(sequence, outcome, 0)) remove_finished({static_cast<std::size_t>(found - active_.begin())});
   }
   times_.prompt_s += now_seconds() - begin;
   return stop;
@@ -173,11 +214,11 @@ bool Generator::decode_step() {
   engine_.run_sections({rows_, tokens_, readouts_, step_kind(options_.decode)});
   const ReadoutOutcome outcome = engine_.read_out();
   finished_.clear();
-  std::span<const ReadoutResult> results = outcome.results;
+  std::size_t first = 0;
   for (std::size_t k = 0; k < stepped_.size(); ++k) {
     const std::size_t rows = static_cast<std::size_t>(starts_[k].count) + 1;
-    if (take_step(k, results.first(rows))) finished_.push_back(stepped_[k]);
-    results = results.subspan(rows);
+    if (take_step(k, first, outcome)) finished_.push_back(stepped_[k]);
+    first += rows;
   }
   remove_finished(finished_);
   const double seconds = now_seconds() - begin;
@@ -200,21 +241,30 @@ void Generator::count_step(double seconds) {
 }
 
 /// Takes a step's results in, as far as they followed right guesses; true if the sequence has ended.
-bool Generator::take_step(std::size_t k, std::span<const ReadoutResult> results) {
+bool Generator::take_step(std::size_t k, std::size_t first, const ReadoutOutcome& outcome) {
+  const auto results = outcome.results.subspan(first, static_cast<std::size_t>(starts_[k].count) + 1);
   times_.drafted_tokens += static_cast<std::int64_t>(results.size()) - 1;
+  Sequence& sequence = active_[stepped_[k]];
+  const DraftStart& start = starts_[k];
+  contents_.wrote(start.row.slot, start.row.position + 1 + options_.draft);
   for (std::size_t ahead = 0; ahead < results.size(); ++ahead) {
-    if (take(active_[stepped_[k]], results[ahead])) return true;
+    // Of recurrent steps caches hold something else than of a prompt.
+    const std::int32_t input = ahead == 0 ? start.token : draft_of(k, ahead - 1);
+    if (options_.decode == DecodeMode::exact) contents_.append(start.row.slot, {&input, 1});
+    if (take(sequence, outcome, first + ahead)) return true;
     if (ahead + 1 == results.size() || results[ahead].token != draft_of(k, ahead)) return false;
     ++times_.accepted_tokens;
   }
   return false;
 }
 
-bool Generator::take(Sequence& sequence, const ReadoutResult& result) {
+bool Generator::take(Sequence& sequence, const ReadoutOutcome& outcome, std::size_t row) {
+  const ReadoutResult& result = outcome.results[row];
   if (!result.finite) {
     finish(sequence, "error",
            "the model gave values that are not finite at position " +
                std::to_string(sequence.request.prompt.size() + sequence.ids.size()));
+    contents_.forget(sequence.slot);
     return true;
   }
   if (!sequence.request.ignore_eos && is_eos(config_, result.token)) {
@@ -224,6 +274,13 @@ bool Generator::take(Sequence& sequence, const ReadoutResult& result) {
   ++times_.generated_tokens;
   sequence.ids.push_back(result.token);
   if (sequence.request.log_probabilities) sequence.log_probabilities.push_back(result.log_probability);
+  if (sequence.request.top_log_probabilities > 0) {
+    const std::size_t stride = outcome.top.size() / outcome.results.size();
+    const auto top =
+        outcome.top.subspan(row * stride, static_cast<std::size_t>(sequence.request.top_log_probabilities));
+    sequence.top.insert(sequence.top.end(), top.begin(), top.end());
+  }
+  if (has_penalties(sequence.request.sampling)) sequence.history.add_generated(result.token);
   if (append_text(sequence, result.token)) {
     finish(sequence, "stop");
     return true;
@@ -264,8 +321,8 @@ void Generator::finish(Sequence& sequence, const char* reason, const std::string
   if (std::string_view(reason) != "stop") sequence.text += sequence.utf8.finish();
   show(sequence, true);
   if (events_.on_result)
-    events_.on_result(
-        {sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities, reason, error});
+    events_.on_result({sequence.request.index, sequence.text, sequence.ids, sequence.log_probabilities,
+                       reason, error, sequence.top});
 }
 
 void Generator::remove_finished(const std::vector<std::size_t>& finished) {

@@ -13,6 +13,7 @@
 
 #include "pipeline/drafting.hpp"
 #include "pipeline/engine.hpp"
+#include "pipeline/slot_contents.hpp"
 #include "text/sampling.hpp"
 #include "text/tokenizer.hpp"
 
@@ -27,6 +28,7 @@ struct GenerationRequest {
   std::vector<std::string> stop;  ///< the text ends before the first of these
   bool ignore_eos = false;
   bool log_probabilities = false;
+  int top_log_probabilities = 0;  ///< likeliest tokens to report at every position
 };
 
 struct GenerationResult {
@@ -36,6 +38,7 @@ struct GenerationResult {
   std::vector<float> log_probabilities;  ///< of token_ids, where asked for
   std::string finish_reason;             ///< length | stop | eos | error
   std::string error;                     ///< one line, with finish_reason error
+  std::vector<TopToken> top = {};        ///< [token_ids.size()][top_log_probabilities]
 };
 
 /// Times of one replica's run, for the report.
@@ -43,7 +46,8 @@ struct GenerationTimes {
   double prompt_s = 0;  ///< passes over prompts
   double decode_s = 0;  ///< decode steps
   std::int64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
-  std::int64_t sequence_steps = 0;                       ///< sum over the steps of the sequences in them
+  std::int64_t shared_prompt_tokens = 0;  ///< of prompts that began as others, not among prompt_tokens
+  std::int64_t sequence_steps = 0;        ///< sum over the steps of the sequences in them
   std::int64_t drafted_tokens = 0, accepted_tokens = 0;  ///< guesses made, and those that were right
   double first_token_s = 0;  ///< from the start to the first token of the first sequence
   /// Seconds of decode steps: of all, or of every 2nd, 4th, ... of a long run, so that this stays short.
@@ -92,7 +96,7 @@ class Generator {
             const EngineOptions& options, Events events);
 
   /// Runs all requests, then those of `source`, to their end. False: stopped early; sequences without a
-  /// result were given up.
+  /// result were given up. May be called again: what the caches hold by then counts.
   bool run(std::vector<GenerationRequest> requests, RequestSource* source = nullptr);
   const GenerationTimes& times() const { return times_; }
   GenerationLoad load() const;
@@ -101,9 +105,12 @@ class Generator {
   struct Sequence {
     GenerationRequest request;
     int slot = 0;
-    std::int64_t prompt_done = 0;  // prompt tokens that went through the sections
+    std::int64_t prompt_done = 0;  // prompt tokens that went through the sections, or another's did
+    bool begun = false;            // a pass has been run for it
     std::vector<std::int32_t> ids;
     std::vector<float> log_probabilities;
+    std::vector<TopToken> top;
+    TokenHistory history;  // kept where the sampling has penalties
     Utf8Stream utf8;
     std::string text;       // all of it so far
     std::size_t shown = 0;  // bytes of text passed to on_text
@@ -112,11 +119,13 @@ class Generator {
 
   bool admit();
   void start(GenerationRequest&& request);
+  std::size_t best_slot(std::span<const std::int32_t> prompt) const;
+  void share_prefix(Sequence& sequence);
   void count_step(double seconds);
   bool prefill_chunk();
   bool decode_step();
   void gather_step();
-  bool take_step(std::size_t k, std::span<const ReadoutResult> results);
+  bool take_step(std::size_t k, std::size_t first, const ReadoutOutcome& outcome);
   std::int32_t draft_of(std::size_t k, std::size_t ahead) const {
     return drafts_[k * static_cast<std::size_t>(options_.draft) + ahead];
   }
@@ -124,7 +133,7 @@ class Generator {
   ReadoutRow readout_of(const Sequence& sequence, std::size_t row, std::size_t ahead) const;
   DraftStart start_of(const Sequence& sequence) const;
   /// Takes a result in; true if the sequence has ended.
-  bool take(Sequence& sequence, const ReadoutResult& result);
+  bool take(Sequence& sequence, const ReadoutOutcome& outcome, std::size_t row);
   bool append_text(Sequence& sequence, std::int32_t token);
   void show(Sequence& sequence, bool all);
   void finish(Sequence& sequence, const char* reason, const std::string& error = {});
@@ -139,6 +148,7 @@ class Generator {
   RequestSource* source_ = nullptr;  // none once it has no more
   std::vector<Sequence> active_;     // in order of admission
   std::vector<int> free_slots_;
+  SlotContents contents_;
   GenerationTimes times_;
   std::int64_t steps_per_time_ = 1;
   double start_s_ = 0;

@@ -161,13 +161,9 @@ void HostedModel::check_memory() {
     const std::int64_t limit =
         wanted_.memory_limit > 0 ? wanted_.memory_limit : available_memory() / ranks_on_host_;
     if (plan_.total() <= limit) return;
-    throw MemoryError(
-        "the plan needs " + format_bytes(plan_.total()) + " (weights " + format_bytes(plan_.weights) +
-        ", embedding " + format_bytes(plan_.embedding) + ", caches of " + std::to_string(options_.slots) +
-        " sequences of " + std::to_string(options_.context) + " positions " + format_bytes(plan_.caches) +
-        ", buffers " + format_bytes(plan_.buffers) + ", loading " + format_bytes(plan_.staging) + ") but " +
-        (wanted_.memory_limit > 0 ? "memory_limit allows " : "a rank has free ") + format_bytes(limit) +
-        "; use more ranks, a smaller batch or a shorter context");
+    throw MemoryError(plan_.text(options_) + " but " +
+                      (wanted_.memory_limit > 0 ? "memory_limit allows " : "a rank has free ") +
+                      format_bytes(limit) + "; use more ranks, a smaller batch or a shorter context");
   });
 }
 

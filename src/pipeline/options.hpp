@@ -26,10 +26,12 @@ struct EngineOptions {
   DecodeMode decode = DecodeMode::exact;
   HeadMode head = HeadMode::automatic;
   int threads = 1;
-  int slots = 1;             ///< sequences at a time
-  std::int64_t context = 0;  ///< positions a sequence, prompt and generated tokens
-  std::int64_t chunk = 64;   ///< most rows of one pass (prompt positions a chunk)
-  int draft = 0;             ///< tokens a sequence that the last section guesses ahead of a step
+  int slots = 1;               ///< sequences at a time
+  std::int64_t context = 0;    ///< positions a sequence, prompt and generated tokens
+  std::int64_t chunk = 64;     ///< most rows of one pass (prompt positions a chunk)
+  int draft = 0;               ///< tokens a sequence that the last section guesses ahead of a step
+  int top = 0;                 ///< likeliest tokens that a read-out may be asked to report
+  bool share_prefixes = true;  ///< prompts that begin as another one are computed from where they differ
   CacheFormat cache_format = CacheFormat::f32;
   bool score_all_rows = false;  ///< room for a read-out of every row of a chunk (evaluation)
   bool keep_outputs = false;    ///< keep the sections' outputs of the last pass for inspection

@@ -8,6 +8,7 @@
 
 #include "model/batch.hpp"
 #include "pipeline/options.hpp"
+#include "text/penalties.hpp"
 #include "text/sampling.hpp"
 
 namespace stagformer::internal {
@@ -19,6 +20,9 @@ struct ReadoutRow {
   SamplingKey key;
   std::int32_t target = -1;      ///< >= 0: score this token instead of choosing one
   bool log_probability = false;  ///< report the chosen token's log-probability too
+  /// Of the sequence, for penalties; null where there are none. Must live until the read-out is done.
+  const TokenHistory* history = nullptr;
+  std::int32_t top = 0;  ///< likeliest tokens to report; at most EngineOptions::top
 };
 
 enum class PassKind {
@@ -48,7 +52,8 @@ struct ReadoutResult {
 
 struct ReadoutOutcome {
   std::span<const ReadoutResult> results;  ///< one a ReadoutRow, valid until the next read-out
-  bool stop_requested = false;             ///< some rank of the replica was asked to stop
+  std::span<const TopToken> top;  ///< [results.size()][EngineOptions::top]; id -1 where fewer were asked for
+  bool stop_requested = false;    ///< some rank of the replica was asked to stop
 };
 
 }  // namespace stagformer::internal

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.hpp"
+#include "base/host_info.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "model/scratch.hpp"
 #include "model/section.hpp"
@@ -25,6 +26,13 @@ RankModel::RankModel(const CheckpointIndex& index, const RankPart& part)
   weights_.final_norm.assign(static_cast<std::size_t>(config_.hidden_size), 1);
   if (config_.sections.readout == Readout::linear_combination)
     weights_.readout_coefficients.assign(static_cast<std::size_t>(config_.sections.count), 1);
+}
+
+std::string MemoryPlan::text(const EngineOptions& options) const {
+  return "the plan needs " + format_bytes(total()) + " (weights " + format_bytes(weights) + ", embedding " +
+         format_bytes(embedding) + ", caches of " + std::to_string(options.slots) + " sequences of " +
+         std::to_string(options.context) + " positions " + format_bytes(caches) + ", buffers " +
+         format_bytes(buffers) + ", loading " + format_bytes(staging) + ")";
 }
 
 MemoryPlan RankModel::plan(const CheckpointIndex& index, const RankPart& part, const EngineOptions& options) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/thread_team.hpp"
@@ -22,6 +23,8 @@ struct MemoryPlan {
   std::int64_t buffers = 0;    ///< scratch, messages, logits
   std::int64_t staging = 0;    ///< slices in flight while loading
   std::int64_t total() const { return weights + embedding + caches + buffers + staging; }
+  /// "the plan needs 3.2 GiB (weights ..., embedding ...)"
+  std::string text(const EngineOptions& options) const;
 };
 
 class RankModel {

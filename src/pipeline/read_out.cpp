@@ -29,7 +29,7 @@ std::size_t row_bytes(const RecordLayout& layout) {
 }  // namespace
 
 ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model, const ThreadTeam& team,
-                 PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows)
+                 PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows, int top)
     : transport_(transport),
       model_(model),
       config_(model.config()),
@@ -40,23 +40,18 @@ ReadOut::ReadOut(Transport& transport, const Grid& grid, const RankModel& model,
       last_(model.part().hosts_last(model.config())),
       row_capacity_(rows),
       logits_stride_(logits_stride_of(model.part())),
-      z_(last_ ? static_cast<std::size_t>(rows * model.config().hidden_size) : 0),
       z_operand_(model.part().any_head ? rows : 0, model.config().hidden_size),
       logits_(static_cast<std::size_t>(rows * logits_stride_)),
       results_(static_cast<std::size_t>(rows)),
-      own_outputs_(static_cast<std::size_t>(model.part().sections)),
-      parts_(sliced() ? transport.size() : 1) {
-  const int last_rank = transport.size() - 1;
-  const std::size_t z_bytes = static_cast<std::size_t>(rows * config_.hidden_size) * sizeof(float);
-  if (!alone() && sliced())
-    z_tree_ = std::make_unique<TreeBroadcast>(transport, last_rank, z_bytes, tag(Tag::z));
-  if (!alone() && !sliced())
+      top_per_row_(static_cast<std::size_t>(top)),
+      top_(static_cast<std::size_t>(rows) * top_per_row_),
+      parts_(sliced() ? transport.size() : 1),
+      states_(transport, grid, model, clock, trace, sliced() && transport.size() > 1, rows) {
+  if (!sliced())
     result_tree_ = std::make_unique<TreeBroadcast>(
-        transport, last_rank, sizeof(Header) + results_.size() * sizeof(ReadoutResult), tag(Tag::picks));
-  if (config_.sections.readout == Readout::linear_combination)
-    outputs_sum_ = std::make_unique<TreeSum>(transport, grid.sections,
-                                             static_cast<std::size_t>(rows * config_.hidden_size),
-                                             tag(Tag::outputs_sum));
+        transport, transport.size() - 1,
+        sizeof(Header) + results_.size() * sizeof(ReadoutResult) + top_.size() * sizeof(TopToken),
+        tag(Tag::picks));
 }
 
 ReadOut::~ReadOut() = default;
@@ -73,7 +68,7 @@ int ReadOut::contributing_sections(const ModelConfig& config, const RankPart& pa
 
 void ReadOut::begin(std::span<const ReadoutRow> readouts, const float* outputs, std::int64_t pass) {
   STAG_CHECK(static_cast<std::int64_t>(readouts.size()) <= row_capacity_, readouts.size(), row_capacity_);
-  const float* z = final_states(readouts.size(), outputs, pass);
+  const float* z = states_.make(readouts.size(), outputs, pass);
   if (!sliced() && !is_last()) return;
   compute_logits(readouts.size(), z, pass);
   start_exchange(readouts, pass);
@@ -83,70 +78,15 @@ ReadoutOutcome ReadOut::finish(std::span<const ReadoutRow> readouts, std::int64_
   stop_seen_ = false;
   if (sliced() || is_last()) pick_all(readouts, pass);
   if (!sliced()) share_results(readouts.size(), pass);
-  return {std::span(results_).first(readouts.size()), stop_seen_};
+  return {std::span(results_).first(readouts.size()), top_of(0, readouts.size()), stop_seen_};
 }
 
 std::span<const ReadoutResult> ReadOut::run_alone(std::span<const ReadoutRow> readouts, const float* outputs,
                                                   std::int64_t pass) {
-  STAG_CHECK(is_last() && parts_ == 1 && !outputs_sum_, parts_);
+  STAG_CHECK(is_last() && parts_ == 1 && !states_.sums_sections(), parts_);
   begin(readouts, outputs, pass);
   pick_all(readouts, pass);
   return std::span(results_).first(readouts.size());
-}
-
-/// z = norm_f(y^p), or norm_f(sum_s c_s y^s): made by the last rank, handed to all that compute logits.
-/// [rows, d]
-const float* ReadOut::final_states(std::size_t rows, const float* outputs, std::int64_t pass) {
-  const float* combined = outputs_sum_ ? sum_outputs(rows, outputs, pass) : outputs;
-  if (is_last()) return make_z(rows, combined, pass);
-  return z_tree_ ? wait_for_z(rows, pass) : nullptr;
-}
-
-/// The sum on the last rank, null elsewhere.
-const float* ReadOut::sum_outputs(std::size_t rows, const float* outputs, std::int64_t pass) {
-  const TraceScope span(trace_, TraceSpan::Kind::sum_outputs, pass, rows);
-  const PhaseScope phase(clock_, Phase::wait_z);
-  const std::size_t values = rows * static_cast<std::size_t>(config_.hidden_size);
-  for (std::size_t s = 0; s < own_outputs_.size(); ++s) own_outputs_[s] = outputs + s * values;
-  outputs_sum_->start(own_outputs_, values);
-  return outputs_sum_->wait({"the sum of the sections' outputs", -1, pass});
-}
-
-const float* ReadOut::make_z(std::size_t rows, const float* combined, std::int64_t pass) {
-  const TraceScope span(trace_, TraceSpan::Kind::make_z, pass, rows);
-  const auto d = static_cast<std::size_t>(config_.hidden_size);
-  const std::size_t bytes = rows * d * sizeof(float);
-  {
-    const PhaseScope phase(clock_, Phase::head);
-    for (std::size_t b = 0; b < rows; ++b)
-      rms_norm(combined + b * d, model_.final_norm().data(), config_.hidden_size,
-               static_cast<float>(config_.rms_norm_eps), z_.data() + b * d);
-  }
-  if (!z_tree_) return z_.data();
-  const PhaseScope phase(clock_, Phase::wait_z);
-  const WaitSubject earlier{"earlier final hidden states to leave", -1, pass};
-  std::memcpy(z_tree_->acquire(earlier).data(), z_.data(), bytes);
-  z_tree_->start(bytes, earlier);
-  trace_tree(TraceMessage::Kind::z, *z_tree_, pass);
-  return reinterpret_cast<const float*>(z_tree_->wait(earlier).data());
-}
-
-const float* ReadOut::wait_for_z(std::size_t rows, std::int64_t pass) {
-  const TraceScope span(trace_, TraceSpan::Kind::wait_z, pass, rows);
-  const PhaseScope phase(clock_, Phase::wait_z);
-  const WaitSubject subject{"the final hidden states", transport_.size() - 1, pass};
-  z_tree_->start(rows * static_cast<std::size_t>(config_.hidden_size) * sizeof(float), subject);
-  const std::span<const std::byte> z = z_tree_->wait(subject);
-  trace_tree(TraceMessage::Kind::z, *z_tree_, pass);
-  return reinterpret_cast<const float*>(z.data());
-}
-
-/// Both ends of this rank's messages in a tree, at the moment that it had the data.
-void ReadOut::trace_tree(TraceMessage::Kind kind, const TreeBroadcast& tree, std::int64_t pass) {
-  if (!trace_.on()) return;
-  if (tree.parent() >= 0) trace_.record(TraceMessage{kind, false, tree.parent(), pass, tree.had_data_s()});
-  for (const int child : tree.children())
-    trace_.record(TraceMessage{kind, true, child, pass, tree.had_data_s()});
 }
 
 void ReadOut::compute_logits(std::size_t rows, const float* z, std::int64_t pass) {
@@ -176,11 +116,35 @@ RecordLayout ReadOut::layout_of(std::span<const ReadoutRow> readouts, std::int64
   layout.blocks = largest.block_end;
   for (const ReadoutRow& readout : readouts) {
     layout.candidates = std::max(layout.candidates, initial_candidates(readout.sampling));
-    layout.raw_sums |= readout.target >= 0 || readout.log_probability;
+    layout.raw_sums |= readout.target >= 0 || readout.log_probability || readout.top > 0;
+    layout.top = std::max<std::int64_t>(layout.top, readout.top);
     layout.tempered_sums |= needs_tempered_sums(readout.sampling);
   }
   layout.candidates = std::min(layout.candidates, largest.rows());
   return layout;
+}
+
+/// Once a row, in place.
+void ReadOut::penalize(std::span<const ReadoutRow> readouts) {
+  const VocabularySlice& slice = model_.part().slice;
+  for (std::size_t row = 0; row < readouts.size(); ++row)
+    if (readouts[row].history)
+      apply_penalties({logits_.data() + static_cast<std::int64_t>(row) * logits_stride_,
+                       static_cast<std::size_t>(slice.rows())},
+                      slice, readouts[row].sampling, *readouts[row].history);
+}
+
+std::span<TopToken> ReadOut::top_of(std::size_t first, std::size_t rows) {
+  return std::span(top_).subspan(first * top_per_row_, rows * top_per_row_);
+}
+
+void ReadOut::report_top(const ReadoutRow& readout, std::size_t row, const std::byte* records) {
+  const std::span<TopToken> top = top_of(row, 1);
+  std::ranges::fill(top, TopToken{});
+  STAG_CHECK(static_cast<std::size_t>(readout.top) <= top.size(), readout.top, top.size());
+  if (readout.top > 0 && results_[row].finite)
+    top_tokens(records + sizeof(TargetLogit), message_bytes_, parts_, config_.vocab_size, layout_,
+               top.first(static_cast<std::size_t>(readout.top)));
 }
 
 void ReadOut::write_row(const ReadoutRow& readout, std::size_t row, const RecordLayout& layout,
@@ -209,6 +173,7 @@ void ReadOut::write_records(std::span<const ReadoutRow> readouts, const RecordLa
 void ReadOut::start_exchange(std::span<const ReadoutRow> readouts, std::int64_t pass) {
   const TraceScope span(trace_, TraceSpan::Kind::candidates, pass, readouts.size());
   const PhaseScope phase(clock_, Phase::sampling);
+  penalize(readouts);
   layout_ = layout_of(readouts, 1);
   message_bytes_ = sizeof(Header) + readouts.size() * row_bytes(layout_);
   const Header header{stop_wanted_ ? 1U : 0U, 0};
@@ -266,6 +231,7 @@ void ReadOut::pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass) 
     const std::byte* records = gathered_.data() + sizeof(Header) + row * row_bytes(layout_);
     results_[row] = result_of(readouts[row], records, message_bytes_, parts_, layout_, need_more);
     if (need_more) again.push_back(row);
+    report_top(readouts[row], row, records);
   }
   for (const std::size_t row : again) results_[row] = pick_widened(readouts[row], row, pass);
 }
@@ -319,7 +285,7 @@ ReadoutResult ReadOut::pick_widened(const ReadoutRow& readout, std::size_t row, 
 /// --head last: the last rank sends what it chose; a rank that wants to stop tells the last one by a posted
 /// message.
 void ReadOut::share_results(std::size_t rows, std::int64_t pass) {
-  const std::size_t bytes = sizeof(Header) + rows * sizeof(ReadoutResult);
+  const std::size_t bytes = sizeof(Header) + rows * sizeof(ReadoutResult) + top_of(0, rows).size_bytes();
   const PhaseScope phase(clock_, Phase::wait_candidates);
   if (is_last())
     tell_results(rows, bytes, pass);
@@ -327,32 +293,56 @@ void ReadOut::share_results(std::size_t rows, std::int64_t pass) {
     wait_for_results(rows, bytes, pass);
 }
 
+bool ReadOut::take_stop() {
+  if (!transport_.poll(tag(Tag::stop))) return false;
+  ++stops_taken_;
+  stop_wanted_ = true;
+  return true;
+}
+
+void ReadOut::forget_stop(int posted) {
+  if (!sliced() && is_last())
+    transport_.wait_until(
+        [&] {
+          while (take_stop()) continue;
+          return stops_taken_ >= posted;
+        },
+        {"an earlier stop", 0, -1});
+  stop_wanted_ = stop_posted_ = false;
+}
+
 void ReadOut::tell_results(std::size_t rows, std::size_t bytes, std::int64_t pass) {
   const TraceScope span(trace_, TraceSpan::Kind::tell_token, pass, rows);
-  if (transport_.poll(tag(Tag::stop))) stop_wanted_ = true;
+  take_stop();
   stop_seen_ |= stop_wanted_;
   const Header header{stop_seen_ ? 1U : 0U, 0};
   const WaitSubject earlier{"an earlier answer to leave", -1, pass};
   std::byte* message = result_tree_->acquire(earlier).data();
   std::memcpy(message, &header, sizeof header);
-  std::memcpy(message + sizeof header, results_.data(), rows * sizeof(ReadoutResult));
+  message += sizeof header;
+  std::memcpy(message, results_.data(), rows * sizeof(ReadoutResult));
+  std::ranges::copy(std::as_bytes(top_of(0, rows)), message + rows * sizeof(ReadoutResult));
   result_tree_->start(bytes, earlier);
-  trace_tree(TraceMessage::Kind::token, *result_tree_, pass);
+  trace_tree(trace_, TraceMessage::Kind::token, *result_tree_, pass);
 }
 
 void ReadOut::wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t pass) {
   const TraceScope span(trace_, TraceSpan::Kind::wait_token, pass, rows);
   if (stop_wanted_ && !stop_posted_) {
     stop_posted_ = true;
+    ++stops_posted_;
     transport_.post(Bytes(1), transport_.size() - 1, tag(Tag::stop));
   }
   const WaitSubject subject{"the chosen tokens", transport_.size() - 1, pass};
   result_tree_->start(bytes, subject);
   const std::byte* message = result_tree_->wait(subject).data();
-  trace_tree(TraceMessage::Kind::token, *result_tree_, pass);
+  trace_tree(trace_, TraceMessage::Kind::token, *result_tree_, pass);
   Header header;
   std::memcpy(&header, message, sizeof header);
-  std::memcpy(results_.data(), message + sizeof header, rows * sizeof(ReadoutResult));
+  message += sizeof header;
+  std::memcpy(results_.data(), message, rows * sizeof(ReadoutResult));
+  const std::span<std::byte> top = std::as_writable_bytes(top_of(0, rows));
+  std::copy_n(message + rows * sizeof(ReadoutResult), top.size(), top.data());
   stop_seen_ = header.stop != 0;
 }
 

@@ -14,8 +14,8 @@
 #include "base/thread_team.hpp"
 #include "comm/collective.hpp"
 #include "comm/transport.hpp"
-#include "comm/tree_sum.hpp"
 #include "model/scratch.hpp"
+#include "pipeline/final_states.hpp"
 #include "pipeline/grid.hpp"
 #include "pipeline/options.hpp"
 #include "pipeline/pass.hpp"
@@ -26,9 +26,10 @@ namespace stagformer::internal {
 
 class ReadOut {
  public:
-  /// rows: most read-out rows of one pass. The head's way (sliced or last) is the part's.
+  /// rows: most read-out rows of one pass; top: most likeliest tokens to report of a row. The head's way
+  /// (sliced or last) is the part's.
   ReadOut(Transport& transport, const Grid& grid, const RankModel& model, const ThreadTeam& team,
-          PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows);
+          PhaseClock& clock, Trace& trace, HeadMode head, std::int64_t rows, int top);
   ~ReadOut();
 
   /// Floats that the head's buffers take for so many rows.
@@ -56,6 +57,11 @@ class ReadOut {
   }
 
   void request_stop() { stop_wanted_ = true; }
+  /// Stops that this rank has told the last one (--head last).
+  int stops_posted() const { return stops_posted_; }
+  /// All ranks go on after a stop. `posted`: the stops_posted() of the one rank that may ask for stops; the
+  /// last rank takes in those that nobody waited for.
+  void forget_stop(int posted);
 
   /// Own sections whose outputs the read-out needs: the last section alone, or all of them
   /// (linear_combination).
@@ -69,15 +75,13 @@ class ReadOut {
 
   void begin(std::span<const ReadoutRow> readouts, const float* outputs, std::int64_t pass);
   ReadoutOutcome finish(std::span<const ReadoutRow> readouts, std::int64_t pass);
-  const float* final_states(std::size_t rows, const float* outputs, std::int64_t pass);
-  const float* sum_outputs(std::size_t rows, const float* outputs, std::int64_t pass);
-  const float* make_z(std::size_t rows, const float* combined, std::int64_t pass);
-  const float* wait_for_z(std::size_t rows, std::int64_t pass);
-  void trace_tree(TraceMessage::Kind kind, const TreeBroadcast& tree, std::int64_t pass);
   void compute_logits(std::size_t rows, const float* z, std::int64_t pass);
   RecordLayout layout_of(std::span<const ReadoutRow> readouts, std::int64_t candidates) const;
   void write_records(std::span<const ReadoutRow> readouts, const RecordLayout& layout, std::byte* message);
   void write_row(const ReadoutRow& readout, std::size_t row, const RecordLayout& layout, std::byte* out);
+  void penalize(std::span<const ReadoutRow> readouts);
+  void report_top(const ReadoutRow& readout, std::size_t row, const std::byte* records);
+  std::span<TopToken> top_of(std::size_t first, std::size_t rows);
   void start_exchange(std::span<const ReadoutRow> readouts, std::int64_t pass);
   void wait_for_candidates(std::size_t rows, std::int64_t pass);
   void pick_all(std::span<const ReadoutRow> readouts, std::int64_t pass);
@@ -85,12 +89,12 @@ class ReadOut {
   ReadoutResult result_of(const ReadoutRow& readout, const std::byte* records, std::size_t stride, int parts,
                           const RecordLayout& layout, bool& need_more) const;
   AllGather& exchange_for(std::size_t bytes);
+  bool take_stop();
   void share_results(std::size_t rows, std::int64_t pass);
   void tell_results(std::size_t rows, std::size_t bytes, std::int64_t pass);
   void wait_for_results(std::size_t rows, std::size_t bytes, std::int64_t pass);
   bool sliced() const { return head_ != HeadMode::last; }
   bool is_last() const { return last_; }
-  bool alone() const { return transport_.size() == 1; }
 
   Transport& transport_;
   const RankModel& model_;
@@ -102,16 +106,15 @@ class ReadOut {
   bool last_;
   std::int64_t row_capacity_;
   std::int64_t logits_stride_;
-  AlignedBuffer<float> z_;              // [rows, d] on the last rank
   Operand z_operand_;                   // the same quantised, where the head takes it so
   AlignedBuffer<float> logits_;         // [rows, logits_stride], this rank's slice of the vocabulary
   std::vector<std::byte> own_records_;  // a lone rank's, or the last rank's under --head last
   std::vector<ReadoutResult> results_;
-  std::vector<const float*> own_outputs_;  // [own section]
-  int parts_;                              // slices of the vocabulary
-  std::unique_ptr<TreeBroadcast> z_tree_;
+  std::size_t top_per_row_;
+  std::vector<TopToken> top_;  // [rows, top_per_row]
+  int parts_;                  // slices of the vocabulary
+  FinalStates states_;
   std::unique_ptr<TreeBroadcast> result_tree_;
-  std::unique_ptr<TreeSum> outputs_sum_;
   std::unique_ptr<AllGather> exchange_;
   std::vector<std::unique_ptr<AllGather>> retired_;
   std::size_t exchange_capacity_ = 0;
@@ -124,6 +127,7 @@ class ReadOut {
   std::optional<double> emulated_head_s_;
   double emulated_choice_s_ = 0;
   bool stop_wanted_ = false, stop_seen_ = false, stop_posted_ = false;
+  int stops_posted_ = 0, stops_taken_ = 0;
 };
 
 }  // namespace stagformer::internal

@@ -13,6 +13,7 @@ enum class Tag : int {
   orders = 32,          ///< world rank 0 to the leaders: prompts, stop, end
   trace = 33,           ///< a rank's spans to world rank 0
   prompts = 34,         ///< inside a replica: the prompts that its leader was given
+  turn = 35,            ///< chat: rank 0 to the others, what the user said
   z = 100,              ///< read-out: final hidden states
   picks = 200,          ///< read-out: chosen tokens, --head last
   drafts = 300,         ///< tokens that the last section guessed

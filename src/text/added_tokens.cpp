@@ -85,23 +85,28 @@ void AddedTokenMatcher::add(const AddedToken& token) {
   tokens_.push_back(token);
 }
 
-const AddedToken* AddedTokenMatcher::longest_at(std::string_view text, std::size_t begin) const {
+const AddedToken* AddedTokenMatcher::longest_at(std::string_view text, std::size_t begin,
+                                                const std::vector<bool>& foreign) const {
   std::ptrdiff_t longest = -1;
+  bool any_foreign = false;
   std::size_t node = 0;
   for (std::size_t i = begin; i < text.size(); ++i) {
     const auto child = nodes_[node].children.find(text[i]);
     if (child == nodes_[node].children.end()) break;
     node = child->second;
-    if (nodes_[node].token >= 0) longest = nodes_[node].token;
+    any_foreign = any_foreign || (!foreign.empty() && foreign[i]);
+    const std::ptrdiff_t token = nodes_[node].token;
+    if (token >= 0 && !(any_foreign && tokens_[static_cast<std::size_t>(token)].special)) longest = token;
   }
   return longest < 0 ? nullptr : &tokens_[static_cast<std::size_t>(longest)];
 }
 
-std::vector<TextSegment> AddedTokenMatcher::split(std::string_view text) const {
+std::vector<TextSegment> AddedTokenMatcher::split(std::string_view text,
+                                                  const std::vector<bool>& foreign) const {
   std::vector<TextSegment> segments;
   std::size_t done = 0;  // all before is in a segment
   for (std::size_t at = 0; at < text.size();) {
-    const AddedToken* token = longest_at(text, at);
+    const AddedToken* token = longest_at(text, at, foreign);
     if (token == nullptr) {
       ++at;
       continue;

@@ -35,8 +35,9 @@ class AddedTokenMatcher {
  public:
   /// `content` of the token is what is sought, already normalised where it has to be.
   void add(const AddedToken& token);
-  /// Segments in order; what lies between tokens is never empty.
-  std::vector<TextSegment> split(std::string_view text) const;
+  /// Segments in order; what lies between tokens is never empty. Special tokens are not found where one of
+  /// their bytes is foreign ([text.size()], or nothing).
+  std::vector<TextSegment> split(std::string_view text, const std::vector<bool>& foreign = {}) const;
 
  private:
   struct Node {
@@ -44,7 +45,8 @@ class AddedTokenMatcher {
     std::ptrdiff_t token = -1;  ///< index into tokens_ of the content that ends here
   };
 
-  const AddedToken* longest_at(std::string_view text, std::size_t begin) const;
+  const AddedToken* longest_at(std::string_view text, std::size_t begin,
+                               const std::vector<bool>& foreign) const;
 
   std::vector<Node> nodes_{1};  ///< a trie over bytes; node 0 is the root
   std::vector<AddedToken> tokens_;

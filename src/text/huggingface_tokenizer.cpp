@@ -1,5 +1,6 @@
 #include "text/huggingface_tokenizer.hpp"
 
+#include <algorithm>
 #include <unordered_map>
 #include <utility>
 
@@ -28,7 +29,15 @@ class HuggingFaceTokenizer final : public Tokenizer {
     if (const auto list = root.find("added_tokens")) add_tokens(*list);
   }
 
-  std::vector<std::int32_t> encode(std::string_view text) const override;
+  std::vector<std::int32_t> encode(std::string_view text) const override {
+    return encode_chat(valid_utf8(text), {});
+  }
+  std::vector<std::int32_t> encode_chat(std::string_view text,
+                                        const std::vector<bool>& foreign) const override;
+  std::string token_name(std::int32_t id) const override {
+    const auto name = names_.find(id);
+    return name == names_.end() ? token_bytes(id) : name->second;
+  }
   std::string token_bytes(std::int32_t id) const override {
     return id >= 0 && id < vocab_size() ? bytes_[static_cast<std::size_t>(id)] : std::string();
   }
@@ -47,6 +56,8 @@ class HuggingFaceTokenizer final : public Tokenizer {
   void check_decoder(const JsonNode& decoder) const;
   void set_bytes(const JsonNode& node, std::int32_t id, std::string bytes);
   void add_tokens(const JsonNode& list);
+  void encode_between(std::string_view text, const std::vector<bool>& foreign, Cache& cache,
+                      std::vector<std::int32_t>& ids) const;
   void encode_plain(std::string_view text, Cache& cache, std::vector<std::int32_t>& ids) const;
   void encode_word(const std::string& word, Cache& cache, std::vector<std::int32_t>& ids) const;
 
@@ -54,6 +65,7 @@ class HuggingFaceTokenizer final : public Tokenizer {
   PreTokenizer pre_tokenizer_;
   BytePairModel model_;
   AddedTokenMatcher raw_tokens_, normalized_tokens_;
+  std::unordered_map<std::int32_t, std::string> names_;  ///< of special tokens
   std::vector<std::string> bytes_;  ///< by id; empty for special tokens and ids that the file leaves out
 };
 
@@ -76,31 +88,61 @@ void HuggingFaceTokenizer::add_tokens(const JsonNode& list) {
       bytes_[static_cast<std::size_t>(token.id)].clear();
     }
     set_bytes(list, token.id, token.special ? std::string() : token.content);
+    if (token.special) names_[token.id] = token.content;
     if (token.normalized) token.content = normalizer_.normalize(token.content);
     (token.normalized ? normalized_tokens_ : raw_tokens_).add(token);
   }
 }
 
-// Bytes that are not UTF-8 become U+FFFD first: neither patterns nor normal forms are defined for them.
-std::vector<std::int32_t> HuggingFaceTokenizer::encode(std::string_view text) const {
-  const std::string valid = valid_utf8(text);
+/// The marks of a part of a text.
+std::vector<bool> marks_of(const std::vector<bool>& foreign, std::size_t begin, std::size_t bytes) {
+  if (foreign.empty()) return {};
+  const auto first = foreign.begin() + static_cast<std::ptrdiff_t>(begin);
+  return {first, first + static_cast<std::ptrdiff_t>(bytes)};
+}
+
+/// `text` is valid UTF-8: encode() has made it so, since neither patterns nor normal forms are defined for
+/// other bytes.
+std::vector<std::int32_t> HuggingFaceTokenizer::encode_chat(std::string_view text,
+                                                            const std::vector<bool>& foreign) const {
   std::vector<std::int32_t> ids;
   Cache cache;
-  for (const TextSegment& raw : raw_tokens_.split(valid)) {
-    if (raw.id >= 0) {
+  for (const TextSegment& raw : raw_tokens_.split(text, foreign)) {
+    const auto begin = static_cast<std::size_t>(raw.text.data() - text.data());
+    if (raw.id >= 0)
       ids.push_back(raw.id);
-      continue;
-    }
-    const std::string normal = normalizer_.normalize(std::string(raw.text));
-    for (const TextSegment& segment : normalized_tokens_.split(normal)) {
-      if (segment.id >= 0) {
-        ids.push_back(segment.id);
-      } else {
-        encode_plain(segment.text, cache, ids);
-      }
-    }
+    else
+      encode_between(raw.text, marks_of(foreign, begin, raw.text.size()), cache, ids);
   }
   return ids;
+}
+
+/// The marks of the normal form of a text: that of its foreign and own runs, each by itself. Where these do
+/// not make the whole's (a user's accent behind the template's letter), all of it counts as foreign.
+std::vector<bool> normal_marks(const Normalizer& normalizer, std::string_view text, const std::string& normal,
+                               const std::vector<bool>& foreign) {
+  std::string joined;
+  std::vector<bool> marks;
+  for (std::size_t begin = 0, end = 0; begin < text.size(); begin = end) {
+    while (end < text.size() && foreign[end] == foreign[begin]) ++end;
+    joined += normalizer.normalize(std::string(text.substr(begin, end - begin)));
+    marks.resize(joined.size(), foreign[begin]);
+  }
+  return joined == normal ? marks : std::vector<bool>(normal.size(), true);
+}
+
+void HuggingFaceTokenizer::encode_between(std::string_view text, const std::vector<bool>& foreign,
+                                          Cache& cache, std::vector<std::int32_t>& ids) const {
+  const std::string normal = normalizer_.normalize(std::string(text));
+  std::vector<bool> marks;
+  if (std::ranges::find(foreign, true) != foreign.end())
+    marks = normal == text ? foreign : normal_marks(normalizer_, text, normal, foreign);
+  for (const TextSegment& segment : normalized_tokens_.split(normal, marks)) {
+    if (segment.id >= 0)
+      ids.push_back(segment.id);
+    else
+      encode_plain(segment.text, cache, ids);
+  }
 }
 
 void HuggingFaceTokenizer::encode_plain(std::string_view text, Cache& cache,

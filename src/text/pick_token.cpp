@@ -1,4 +1,7 @@
 // The choice itself, made by every rank alike from the same records.
+#include <algorithm>
+#include <vector>
+
 #include "base/check.hpp"
 #include "text/allowed_set.hpp"
 #include "text/random.hpp"
@@ -69,6 +72,23 @@ Pick pick_token(const std::byte* records, std::size_t stride, int parts, std::in
     pick.log_probability = static_cast<float>(static_cast<double>(chosen.logit) - total);
   }
   return pick;
+}
+
+std::size_t top_tokens(const std::byte* records, std::size_t stride, int parts, std::int64_t vocab_size,
+                       const RecordLayout& layout, std::span<TopToken> out) {
+  const Records all(records, stride, parts, vocab_size, layout);
+  static thread_local std::vector<Candidate> best;  // keeps its memory
+  best.clear();
+  for (int part = 0; part < parts; ++part) {
+    const std::int64_t rows = vocabulary_slice(vocab_size, part, parts).rows();
+    for (std::int64_t i = 0; i < std::min(layout.top, rows); ++i) best.push_back(all.top(part, i));
+  }
+  const std::size_t count = std::min({out.size(), best.size(), static_cast<std::size_t>(layout.top)});
+  std::partial_sort(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(count), best.end(), better);
+  const double total = log_sum_exp(records, stride, parts, vocab_size, layout);
+  for (std::size_t i = 0; i < count; ++i)
+    out[i] = {best[i].id, static_cast<float>(static_cast<double>(best[i].logit) - total)};
+  return count;
 }
 
 }  // namespace stagformer::internal

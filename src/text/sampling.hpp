@@ -34,6 +34,9 @@ struct SamplingParams {
   float top_p = 1;         ///< 1 = off
   float min_p = 0;         ///< 0 = off
   std::uint64_t seed = 0;
+  float repetition_penalty = 1;  ///< 1 = off; of every token of prompt and text so far
+  float presence_penalty = 0;    ///< 0 = off; of every token generated so far
+  float frequency_penalty = 0;   ///< 0 = off; the same, times how often
 };
 /// Throws UsageError for values out of range, naming the field.
 void check_sampling(const SamplingParams& params);
@@ -59,6 +62,7 @@ struct RecordLayout {
   std::int64_t blocks = 0;      ///< most blocks of any slice
   bool raw_sums = false;        ///< block sums of the logits as they are (log-probabilities)
   bool tempered_sums = false;  ///< block sums of logits / temperature (top-p without top-k, min-p needs none)
+  std::int64_t top = 0;        ///< best candidates a rank sends besides, to be reported; needs raw_sums
   std::size_t bytes() const;   ///< a multiple of 8
 };
 
@@ -85,6 +89,16 @@ Pick pick_token(const std::byte* records, std::size_t stride, int parts, std::in
 std::int64_t initial_candidates(const SamplingParams& params);
 /// True where the layout must have tempered_sums.
 bool needs_tempered_sums(const SamplingParams& params);
+
+/// A token and its log-probability under the untempered distribution.
+struct TopToken {
+  std::int32_t id = -1;
+  float log_probability = 0;
+};
+/// The likeliest tokens in order, as many as `out` has room for and the vocabulary has; at most layout.top.
+/// Returns how many. The records must be finite.
+std::size_t top_tokens(const std::byte* records, std::size_t stride, int parts, std::int64_t vocab_size,
+                       const RecordLayout& layout, std::span<TopToken> out);
 
 /// log(sum exp(logits)) over the whole vocabulary from the records' raw block sums, merged in block order.
 double log_sum_exp(const std::byte* records, std::size_t stride, int parts, std::int64_t vocab_size,

@@ -1,6 +1,7 @@
 // What settings are accepted, and what they ask of the records.
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "stagformer/error.hpp"
 #include "text/sampling_record.hpp"
@@ -9,7 +10,8 @@ namespace stagformer::internal {
 namespace {
 
 constexpr std::int64_t kFirstCandidates = 64;  // holds most nuclei of a trained model
-constexpr float kLeastTemperature = 1e-6F;     // keeps 1 / temperature and all that follows from it finite
+constexpr float kLeastRepetitionPenalty = 0.01F, kMostRepetitionPenalty = 100, kMostPenalty = 100;
+constexpr float kLeastTemperature = 1e-6F;  // keeps 1 / temperature and all that follows from it finite
 
 void check_field(bool good, const char* field, const char* range, double found) {
   if (!good) throw UsageError(std::string(field) + " must be " + range + ", found " + std::to_string(found));
@@ -27,6 +29,14 @@ void check_sampling(const SamplingParams& params) {
               static_cast<double>(params.top_p));
   check_field(params.min_p >= 0 && params.min_p <= 1, "min_p", "between 0 (off) and 1",
               static_cast<double>(params.min_p));
+  check_field(params.repetition_penalty >= kLeastRepetitionPenalty &&
+                  params.repetition_penalty <= kMostRepetitionPenalty,
+              "repetition_penalty", "between 0.01 and 100 (1 = off)",
+              static_cast<double>(params.repetition_penalty));
+  for (const auto& [value, name] : {std::pair(params.presence_penalty, "presence_penalty"),
+                                    std::pair(params.frequency_penalty, "frequency_penalty")})
+    check_field(value >= -kMostPenalty && value <= kMostPenalty, name, "between -100 and 100 (0 = off)",
+                static_cast<double>(value));
 }
 
 std::int64_t initial_candidates(const SamplingParams& params) {

@@ -27,7 +27,8 @@ RecordOffsets::RecordOffsets(const RecordLayout& layout) {
   candidates = sizeof(RecordHeader);
   raw = candidates + static_cast<std::size_t>(layout.candidates) * sizeof(Candidate);
   tempered = raw + (layout.raw_sums ? sums : 0);
-  end = tempered + (layout.tempered_sums ? sums : 0);
+  top = tempered + (layout.tempered_sums ? sums : 0);
+  end = top + static_cast<std::size_t>(layout.top) * sizeof(Candidate);
 }
 
 std::size_t RecordLayout::bytes() const {
@@ -53,6 +54,10 @@ RecordHeader Records::header(int part) const {
 
 Candidate Records::candidate(int part, std::int64_t i) const {
   return load<Candidate>(at(part, offsets_.candidates + static_cast<std::size_t>(i) * sizeof(Candidate)));
+}
+
+Candidate Records::top(int part, std::int64_t i) const {
+  return load<Candidate>(at(part, offsets_.top + static_cast<std::size_t>(i) * sizeof(Candidate)));
 }
 
 bool Records::any_not_finite() const {

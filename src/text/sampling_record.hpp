@@ -4,6 +4,7 @@
 //   candidates x Candidate       8 bytes each, best first, the first header.candidates of them are meaningful
 //   blocks x BlockSum            8 bytes each, raw: sum of exp(logit - max); only with raw_sums
 //   blocks x BlockSum            tempered: sum of exp((logit - max) / temperature); only with tempered_sums
+//   top x Candidate              the slice's best, best first; as many of them as the slice has rows
 //
 // Bytes beyond what the header and the slice make meaningful are zero, so that records can be compared and
 // hashed.
@@ -43,7 +44,7 @@ struct RecordHeader {
 /// Where the parts of a record begin, in bytes.
 struct RecordOffsets {
   explicit RecordOffsets(const RecordLayout& layout);
-  std::size_t candidates, raw, tempered, end;
+  std::size_t candidates, raw, tempered, top, end;
 };
 
 /// Read access to the records of all parts of one row.
@@ -55,6 +56,7 @@ class Records {
   int parts() const { return parts_; }
   RecordHeader header(int part) const;
   Candidate candidate(int part, std::int64_t i) const;
+  Candidate top(int part, std::int64_t i) const;  ///< i < min(layout.top, rows of the part's slice)
   bool any_not_finite() const;
   /// sum over the vocabulary of exp(scale * logit - shift), where scale is 1 or 1 / temperature: block sums
   /// merged in ascending block order. `shift` must be at least the largest scaled logit.

@@ -51,7 +51,11 @@ SentencePieceTokenizer::SentencePieceTokenizer(std::span<const std::byte> model)
   const auto status = processor_->LoadFromSerializedProto(bytes);
   if (!status.ok()) refuse("the library refuses the model: " + status.ToString());
   if (processor_->GetPieceSize() <= 0) refuse("the model has no pieces");
-  for (int id = 0; id < processor_->GetPieceSize(); ++id) bytes_.push_back(bytes_of_piece(id));
+  for (int id = 0; id < processor_->GetPieceSize(); ++id) {
+    bytes_.push_back(bytes_of_piece(id));
+    if (processor_->IsControl(id))
+      control_tokens_.add({.content = token_name(id), .id = id, .special = true});
+  }
   leading_space_ = find_leading_space();
 }
 
@@ -91,6 +95,25 @@ std::vector<std::int32_t> SentencePieceTokenizer::encode(std::string_view text) 
   const auto status = processor_->Encode(text, &ids);
   if (!status.ok()) throw InputError("sentencepiece cannot encode the text: " + status.ToString());
   return ids;
+}
+
+/// Every stretch between control tokens is a text of its own, as in the models' own programs.
+std::vector<std::int32_t> SentencePieceTokenizer::encode_chat(std::string_view text,
+                                                              const std::vector<bool>& foreign) const {
+  std::vector<std::int32_t> ids;
+  for (const TextSegment& segment : control_tokens_.split(text, foreign)) {
+    if (segment.id >= 0) {
+      ids.push_back(segment.id);
+      continue;
+    }
+    const std::vector<std::int32_t> pieces = encode(segment.text);
+    ids.insert(ids.end(), pieces.begin(), pieces.end());
+  }
+  return ids;
+}
+
+std::string SentencePieceTokenizer::token_name(std::int32_t id) const {
+  return id >= 0 && id < processor_->GetPieceSize() ? processor_->IdToPiece(id) : std::string();
 }
 
 std::string SentencePieceTokenizer::token_bytes(std::int32_t id) const {

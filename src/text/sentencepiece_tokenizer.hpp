@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "text/added_tokens.hpp"
 #include "text/tokenizer.hpp"
 
 namespace sentencepiece {
@@ -18,6 +19,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   ~SentencePieceTokenizer() override;
 
   std::vector<std::int32_t> encode(std::string_view text) const override;
+  std::vector<std::int32_t> encode_chat(std::string_view text,
+                                        const std::vector<bool>& foreign) const override;
+  std::string token_name(std::int32_t id) const override;
   std::string token_bytes(std::int32_t id) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
   std::int64_t vocab_size() const override;
@@ -32,7 +36,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   LeadingSpace find_leading_space() const;
 
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
-  std::vector<std::string> bytes_;  ///< by id
+  std::vector<std::string> bytes_;    ///< by id
+  AddedTokenMatcher control_tokens_;  ///< as chat templates write them
   LeadingSpace leading_space_ = LeadingSpace::kept;
 };
 

@@ -133,6 +133,11 @@ void summarize_slice(std::span<const float> logits, const VocabularySlice& slice
       const auto inverse = static_cast<float>(1 / static_cast<double>(params.temperature));
       write_block_sums(logits, slice, inverse, record + offsets.tempered);
     }
+    if (layout.top > 0 && !logits.empty()) {
+      const std::size_t count = std::min(static_cast<std::size_t>(layout.top), logits.size());
+      const auto best = best_candidates(logits, slice.row_begin(), count);
+      std::memcpy(record + offsets.top, best.data(), best.size_bytes());
+    }
   }
   std::memcpy(record, &header, sizeof header);
 }

@@ -17,6 +17,12 @@ class Tokenizer {
 
   /// Ids of the text alone: neither BOS nor EOS is added.
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  /// The same for what a chat template made: control tokens that it wrote become their ids, and only these.
+  /// `foreign`: the bytes that come from messages, or nothing where none does.
+  virtual std::vector<std::int32_t> encode_chat(std::string_view text,
+                                                const std::vector<bool>& foreign) const = 0;
+  /// How a chat template writes the token; empty where there is no such token.
+  virtual std::string token_name(std::int32_t id) const = 0;
   /// Bytes that a token adds to running text (a leading space included); empty for control tokens (BOS, EOS,
   /// ...). May be a part of a UTF-8 character.
   virtual std::string token_bytes(std::int32_t id) const = 0;

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from support import HANG, TestCase, by_id, checkpoint, environment, launch, main, run
+from support import HANG, MEMORY, TestCase, by_id, checkpoint, environment, launch, main, run
 
 LINES = [
     {"prompt": "first"},
@@ -61,6 +61,30 @@ class Batch(TestCase):
         whole = self.generate(name="sections4").records
         for ranks, *args in ((4, "--batch", "3"), (4, "--replicas", "2"), (2, "--chunk", "3")):
             self.assertEqual(self.generate(*args, name="sections4", ranks=ranks).records, whole)
+
+    def test_prompts_that_begin_alike(self):
+        beginning = "Once upon a time there was "
+        self.lines = self.prompts([{"prompt": beginning + ending} for ending in ("a dog", "a fox", "a cat and", "one of")])
+        whole = self.generate("--no-prefix-sharing", "--log-probabilities")
+        self.assertNotIn("begin as others", whole.stderr)
+        for ranks, *args in ((None, "--batch", "1"), (2,), (2, "--chunk", "5"), (4, "--replicas", "2")):
+            shared = self.generate("--log-probabilities", *args, ranks=ranks)
+            self.assertEqual(shared.records, whole.records)
+            found = re.search(r"(\d+) more prompt tokens were there already", shared.stderr)
+            alike = (3 if "--replicas" not in args else 1) * (1 + len(beginning))  # of replica 0, BOS included
+            self.assertGreaterEqual(int(found[1]), alike)
+
+    def test_sequences_wait_for_memory(self):
+        whole = self.generate("--batch", "9").records
+        refused = run("generate", "--checkpoint", checkpoint("separate2"), "--prompts", self.lines, "--memory-limit", "1000")
+        self.fails(refused, MEMORY, "caches of 1 sequences")
+        least = float(re.search(r"the plan needs ([\d.]+) KiB", refused.stderr)[1])
+        for ranks, *args in ((None,), (2,), (2, "--replicas", "2")):
+            few = self.generate("--batch", "9", "--memory-limit", str(int(1.2 * 1024 * least)), *args, ranks=ranks)
+            self.assertEqual(few.records, whole)
+            found = re.search(r"memory holds the caches of (\d) sequence\(s\) of (\d+) positions at a time, not of (\d)",
+                              few.stderr)
+            self.assertLess(int(found[1]), int(found[3]))
 
     def test_output_file(self):
         whole = self.generate(ranks=2)

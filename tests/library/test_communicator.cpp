@@ -2,7 +2,7 @@
 // their own. An even number of parts' ranks, as the models have two sections.
 #include <gtest/gtest.h>
 
-#include <cstdio>
+#include <algorithm>
 #include <memory>
 #include <thread>
 
@@ -155,20 +155,34 @@ struct Enough : std::runtime_error {
   Enough() : std::runtime_error("enough of it") {}
 };
 
-/// The given rank's callback throws at its `last`-th text.
-void stop_early(Model& model, int thrower, int last) {
+constexpr int kManyTokens = 24;
+
+/// The given rank's callback throws at its `last`-th text; the others, which listen on, soon hear no more.
+void stop_early(Model& model, int thrower, int last, int all_texts) {
   int texts = 0;
-  const auto stop = [&](const std::string&) {
-    if (rank_in(part) == thrower && texts++ == last) throw Enough();
+  const bool throws = rank_in(part) == thrower;
+  const auto listen = [&](const std::string&) {
+    if (texts++ == last && throws) throw Enough();
   };
-  const auto call = [&] { model.generate("a text", {.max_tokens = 6, .ignore_eos = true}, stop); };
-  if (rank_in(part) == thrower) {
+  const auto call = [&] {
+    model.generate("a text", {.max_tokens = kManyTokens, .ignore_eos = true}, listen);
+  };
+  if (throws) {
     EXPECT_THROW(call(), Enough) << thrower << " at " << last;
+    EXPECT_EQ(texts, last + 1);
     return;
   }
   const std::string message = message_of<Error>(call);
   EXPECT_TRUE(has(message, "rank " + std::to_string(thrower))) << last;
   EXPECT_TRUE(has(message, "the callback threw: enough of it")) << last;
+  EXPECT_LT(texts, std::max(all_texts, 1)) << "the others went on to the end";
+}
+
+int texts_of(Model& model) {
+  int texts = 0;
+  model.generate("a text", {.max_tokens = kManyTokens, .ignore_eos = true},
+                 [&](const std::string&) { ++texts; });
+  return texts;
 }
 
 TEST(Communicator, ACallbackThatThrowsEndsTheCallOnAllRanks) {
@@ -176,9 +190,10 @@ TEST(Communicator, ACallbackThatThrowsEndsTheCallOnAllRanks) {
   for (const int draft : {0, 2}) {  // guesses need the head whole: another way for the news to travel
     Model model = load(part, golden("shared2"), options(2, draft));
     const auto before = mixed_ids(model);
+    const int all_texts = texts_of(model);
     for (const int thrower : {0, 1})
       for (const int last : {0, 1, 5}) {
-        stop_early(model, thrower, last);
+        stop_early(model, thrower, last, all_texts);
         EXPECT_EQ(mixed_ids(model), before) << "after rank " << thrower << " threw at " << last;
       }
   }

@@ -1,4 +1,4 @@
-"""The library gives what the program gives: the same tokens and the same log-probabilities, on any number of ranks."""
+"""The library beside the program: the same tokens and log-probabilities on any number of ranks, failures told on all of them."""
 
 from __future__ import annotations
 
@@ -61,6 +61,11 @@ class Same(TestCase):
                     self.assertEqual(len(told), 2 * (ranks or 1))
                     self.assertTrue(all("not finite" in line for line in told), told)
                 self.assertEqual(sum(line.startswith("error: ") for line in lines), 6 * (ranks or 1))
+
+    def test_a_rank_that_never_calls(self):
+        lines = self.succeeds(library(checkpoint("separate2"), "stuck", ranks=2)).text.splitlines()
+        self.assertRegex(lines[0], "waited 1 s for .* from rank 1")
+        self.assertIn("an earlier call of this model failed", lines[1])
 
 
 if __name__ == "__main__":

@@ -133,8 +133,10 @@ void bind_results(nb::module_& m) {
       .def_ro("token_ids", &Generation::token_ids)
       .def_ro("finish_reason", &Generation::finish_reason)
       .def_ro("error", &Generation::error)
-      .def_prop_ro("log_probabilities",
-                   [](const Generation& g) { return array_of(std::vector<float>(g.log_probabilities)); });
+      .def_prop_ro(
+          "log_probabilities",
+          [](const Generation& g) { return array_of(std::vector<float>(g.log_probabilities)); },
+          nb::rv_policy::automatic);
   nb::class_<Placement>(m, "Placement")
       .def_ro("rank", &Placement::rank)
       .def_ro("ranks", &Placement::ranks)

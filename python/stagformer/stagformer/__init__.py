@@ -5,10 +5,10 @@
     print(model.generate("Once upon a time", max_tokens=40).text)
 """
 
-from stagformer._engine import Generation, Placement
 from stagformer.errors import (CheckpointError, CommError, ConfigError, Error, InputError, InterruptedCallError,
                                MemoryLimitError, NumericError, UsageError)
 from stagformer.model import Model, Options
+from stagformer.results import Generation, Placement
 
 __all__ = ["CheckpointError", "CommError", "ConfigError", "Error", "Generation", "InputError", "InterruptedCallError",
            "MemoryLimitError", "Model", "NumericError", "Options", "Placement", "UsageError"]

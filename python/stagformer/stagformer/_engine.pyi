@@ -31,46 +31,19 @@ class Prompt:
     token_ids: list[int]
     options: GenerateOptions
 
-class Generation:
-    """A completion."""
-
+class Generation:  # as results.Generation
     @property
     def text(self) -> str: ...
     @property
-    def token_ids(self) -> list[int]:
-        """EOS left out."""
+    def token_ids(self) -> list[int]: ...
     @property
-    def finish_reason(self) -> str:
-        """length | stop | eos; in a batch also error"""
+    def finish_reason(self) -> str: ...
     @property
-    def error(self) -> str:
-        """One line, with finish_reason error."""
+    def error(self) -> str: ...
     @property
-    def log_probabilities(self) -> NDArray[np.float32]:
-        """[len(token_ids)], natural logarithm, where asked for; else [0]."""
+    def log_probabilities(self) -> NDArray[np.float32]: ...
 
-class Placement:
-    """Where a model runs, seen from one rank."""
-
-    @property
-    def rank(self) -> int: ...
-    @property
-    def ranks(self) -> int: ...
-    @property
-    def replica(self) -> int: ...
-    @property
-    def replicas(self) -> int: ...
-    @property
-    def first_section(self) -> int: ...
-    @property
-    def sections(self) -> int:
-        """That this rank hosts."""
-    @property
-    def threads(self) -> int: ...
-    @property
-    def weight_bytes(self) -> int: ...
-    @property
-    def cache_bytes(self) -> int: ...
+class Placement: ...  # as results.Placement
 
 class Model:
     def config_json(self) -> str: ...

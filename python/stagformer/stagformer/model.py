@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Union
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Union
 
 from stagformer import _engine
+from stagformer.results import Generation, Placement
 from stagformer.stream import stream_texts
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
+Item = TypeVar("Item")
 PromptLike = Union[str, Sequence[int], Mapping[str, Any]]
 
 
@@ -61,9 +63,9 @@ class Model:
         Raises CheckpointError, ConfigError, InputError, UsageError, MemoryLimitError, CommError.
         """
         options = _engine.LoadOptions()
-        options.threads, options.batch, options.context = threads, batch, context
-        options.chunk, options.draft, options.verify = chunk, draft, verify
-        options.memory_limit, options.stall_timeout_s = memory_limit, stall_timeout
+        for name, value in dict(threads=threads, batch=batch, context=context, chunk=chunk, draft=draft, verify=verify,
+                                memory_limit=memory_limit, stall_timeout_s=stall_timeout).items():
+            _put(options, name, value)
         handle = None if comm is None else _handle_of(comm)
         self._engine: _engine.Model | None = _engine.load(os.fspath(checkpoint), options, handle)
 
@@ -80,12 +82,13 @@ class Model:
     @property
     def config(self) -> dict[str, Any]:
         """The configuration that the checkpoint holds, defaults included."""
-        return json.loads(self._open().config_json())
+        config: dict[str, Any] = json.loads(self._open().config_json())
+        return config
 
     @property
-    def placement(self) -> _engine.Placement:
+    def placement(self) -> Placement:
         """Where the model runs, seen from this rank."""
-        return self._open().placement()
+        return Placement.of(self._open().placement())
 
     @property
     def context(self) -> int:
@@ -101,7 +104,7 @@ class Model:
         return self._open().detokenize(list(token_ids))
 
     def generate(self, prompt: PromptLike, *, on_text: Callable[[str], object] | None = None,
-                 **options: Unpack[Options]) -> _engine.Generation:
+                 **options: Unpack[Options]) -> Generation:
         """Goes on from a text (BOS is added where the model wants it) or from token ids as they are.
 
         on_text: called with new text as it comes, whole characters; on every rank where it is given. What it raises
@@ -110,9 +113,9 @@ class Model:
         Raises InputError where prompt and max_tokens exceed the context, UsageError, NumericError.
         """
         listener = None if on_text is None else lambda _, text: on_text(text)
-        return self._open().generate(_prompt_of(prompt, options), listener)
+        return Generation.of(self._open().generate(_prompt_of(prompt, options), listener))
 
-    def stream(self, prompt: PromptLike, **options: Unpack[Options]) -> Iterator[str]:
+    def stream(self, prompt: PromptLike, **options: Unpack[Options]) -> Generator[str, None, Generation]:
         """The same, piece by piece: for piece in model.stream("Once"): ...; `yield from` gives the Generation.
 
         The engine works in a thread of its own, while this one waits for the next piece. Leaving the loop ends the
@@ -121,7 +124,7 @@ class Model:
         return stream_texts(lambda on_text: self.generate(prompt, on_text=on_text, **options))
 
     def generate_all(self, prompts: Iterable[PromptLike], *, on_text: Callable[[int, str], object] | None = None,
-                     **options: Unpack[Options]) -> list[_engine.Generation]:
+                     **options: Unpack[Options]) -> list[Generation]:
         """Many prompts, `batch` of them at a time; results in their order.
 
         prompts: texts, token ids, or mappings with "prompt" (or "token_ids") and options of their own. Place i keys
@@ -130,7 +133,8 @@ class Model:
 
         A prompt whose values are not finite has finish_reason "error". Raises InputError, UsageError for the batch.
         """
-        return self._open().generate_all([_prompt_of(prompt, options) for prompt in prompts], on_text)
+        made = self._open().generate_all([_prompt_of(prompt, options) for prompt in _several(prompts)], on_text)
+        return [Generation.of(one) for one in made]
 
     def score(self, text: str, *, window: int = 0) -> FloatArray:
         """Log-probabilities of a text's own tokens: float32 [len(tokenize(text))], natural logarithm.
@@ -143,7 +147,7 @@ class Model:
 
     def score_all(self, texts: Iterable[str], *, window: int = 0) -> list[FloatArray]:
         """The same of many texts; on several ranks faster than one by one."""
-        return self._open().score(list(texts), window)
+        return self._open().score(_several(texts), window)
 
     def _open(self) -> _engine.Model:
         if self._engine is None:
@@ -170,10 +174,12 @@ def _prompt_of(prompt: PromptLike, options: Mapping[str, Any]) -> _engine.Prompt
         prompt = given[0]
     if isinstance(prompt, str):
         made.text = prompt
-    else:
-        made.token_ids = list(prompt)
+    elif isinstance(prompt, Iterable):
+        _put(made, "token_ids", list(prompt))
         if not made.token_ids:
             raise ValueError("a prompt of no token ids")
+    else:
+        raise TypeError(f"a prompt is a text, token ids or a mapping, not {type(prompt).__name__}")
     made.options = _options_of(fields)
     return made
 
@@ -185,5 +191,18 @@ def _options_of(fields: Mapping[str, Any]) -> _engine.GenerateOptions:
             raise TypeError(f"unknown option {name!r} (known: {', '.join(Options.__annotations__)})")
         if name == "stop":
             value = [value] if isinstance(value, str) else list(value)
-        setattr(options, name, value)
+        _put(options, name, value)
     return options
+
+
+def _put(options: object, name: str, value: object) -> None:
+    try:
+        setattr(options, name, value)
+    except TypeError:
+        raise TypeError(f"{name} cannot be {value!r}") from None
+
+
+def _several(items: Iterable[Item]) -> list[Item]:
+    if isinstance(items, str):
+        raise TypeError(f"a list of texts is needed, not the text {items!r}")
+    return list(items)

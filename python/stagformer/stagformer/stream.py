@@ -10,8 +10,8 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-class _Closed(Exception):
-    """The consumer has left."""
+class StreamLeft(Exception):
+    """Ends the call that nobody listens to any more; other ranks read its message."""
 
 
 def stream_texts(call: Callable[[Callable[[str], None]], Result]) -> Generator[str, None, Result]:
@@ -26,7 +26,7 @@ def stream_texts(call: Callable[[Callable[[str], None]], Result]) -> Generator[s
         texts.put(text)
         wanted.acquire()
         if closed:
-            raise _Closed
+            raise StreamLeft("the loop over the text was left")
 
     def work() -> None:
         try:

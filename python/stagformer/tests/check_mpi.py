@@ -5,6 +5,8 @@ usage: mpirun -n 3 python -m mpi4py check_mpi.py
 
 from __future__ import annotations
 
+import io
+import sys
 import unittest
 
 import numpy as np
@@ -63,15 +65,11 @@ class Communicator(unittest.TestCase):
             _engine.load(golden("separate2"), _engine.LoadOptions(), (address, size, "Other MPI v9.9, x"))
 
 
-class Quiet(unittest.TextTestResult):
-    """Ranks beside the first report their failures alone."""
-
-    def __init__(self, stream, descriptions, verbosity, **rest) -> None:
-        super().__init__(stream, descriptions, verbosity if WORLD.rank == 0 else 0, **rest)
-
-
 if __name__ == "__main__":
+    heard = io.StringIO()  # of the ranks beside the first: shown where they fail
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(Communicator)
-    result = unittest.TextTestRunner(resultclass=Quiet, verbosity=1 if WORLD.rank == 0 else 0).run(suite)
+    result = unittest.TextTestRunner(stream=sys.stderr if WORLD.rank == 0 else heard).run(suite)
+    if not result.wasSuccessful():
+        print(f"rank {WORLD.rank}: {heard.getvalue()}", file=sys.stderr)
     all_good = WORLD.allreduce(result.wasSuccessful(), op=MPI.LAND)
     raise SystemExit(0 if all_good else 1)

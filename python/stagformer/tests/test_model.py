@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import unittest
 from pathlib import Path
 
 import numpy as np
-from places import EXAMPLES, PROGRAM, STORIES, golden
+from places import EXAMPLES, PROGRAM, ROOT, STORIES, golden
 
 import stagformer
 
@@ -163,10 +164,25 @@ class Python(unittest.TestCase):
                               (lambda: model.generate("a", heat=1), TypeError),
                               (lambda: model.generate({"prompt": "a", "token_ids": [1]}), TypeError),
                               (lambda: model.generate([]), ValueError),
+                              (lambda: model.generate(3), TypeError),
+                              (lambda: model.generate_all("ab"), TypeError),
                               (lambda: stagformer.Model(golden("separate2"), comm=3), (TypeError, ImportError))):
             with self.assertRaises(kind):
                 refused()
+        for option in ("max_tokens", "token_ids", "temperature"):
+            with self.assertRaisesRegex(TypeError, f"{option} cannot be .'many'"):
+                model.generate({"token_ids": [65], option: ["many"]})
         self.assertEqual(len(model.generate("a", max_tokens=3).token_ids), 3)
+
+    def test_takes_and_gives_what_others_use(self) -> None:
+        model = stagformer.Model(golden("separate2"), threads=np.int64(1))
+        made = model.generate(np.array([256, 97]), max_tokens=np.int32(3), temperature=np.float32(0.5), seed=np.uint64(7),
+                              log_probabilities=True)
+        other = pickle.loads(pickle.dumps(made))
+        self.assertEqual(other.token_ids, model.generate("a", max_tokens=3, temperature=0.5, seed=7).token_ids)
+        np.testing.assert_array_equal(other.log_probabilities, made.log_probabilities)
+        self.assertEqual(pickle.loads(pickle.dumps(model.placement)), model.placement)
+        self.assertIn("finish_reason='length'", repr(made))
 
     def test_close(self) -> None:
         with stagformer.Model(golden("separate2"), threads=1) as model:
@@ -179,6 +195,13 @@ class Python(unittest.TestCase):
         gc.collect()
         self.assertEqual(scores.shape, (9,))  # outlives the model
         self.assertTrue(np.isfinite(scores).all())
+
+    def test_what_the_documentation_shows(self) -> None:
+        code = (ROOT / "docs" / "library.md").read_text().split("```python\n")[1].split("```")[0]
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "model.h5").symlink_to(STORIES)
+            told = subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True).stdout
+        self.assertEqual(told.count("length"), 2)
 
     def test_example(self) -> None:
         told = subprocess.run([sys.executable, EXAMPLES / "story.py", STORIES, PROMPT], check=True, capture_output=True,

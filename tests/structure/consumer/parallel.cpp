@@ -44,7 +44,7 @@ int main(int argc, char** argv) {
       else if (const double result = quarter_of_pi(part); rank == kModelRanks)
         std::cout << "meanwhile: pi is " << 4 * result << std::endl;
     } catch (const stagformer::Error& error) {  // the same on all ranks of the model
-      std::cerr << error.what() << '\n';
+      if (rank == 0) std::cerr << error.what() << std::endl;
       code = static_cast<int>(error.code());
     }
   }

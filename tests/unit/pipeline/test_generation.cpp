@@ -28,6 +28,8 @@ struct Setting {
       0;  ///< > 0: in place of the model's, with a context that is long enough to wrap round
   std::size_t at_start = 1000;  ///< requests that are there from the start; a source brings the others
   bool source_stops = false;    ///< in place of bringing them
+  bool share_prefixes = true;
+  CacheFormat cache = CacheFormat::f32;
 };
 
 /// Brings a request at every other call, or at once to an idle replica, as every rank's own copy does.
@@ -79,6 +81,8 @@ Outcome generate(const std::string& name, const std::vector<GenerationRequest>& 
     options.head = setting.head;
     options.draft = setting.draft;
     options.decode = setting.decode;
+    options.share_prefixes = setting.share_prefixes;
+    options.cache_format = setting.cache;
     options.context = index.config.max_position_embeddings;
     const ThreadTeam team(setting.threads, 0, true);
     TensorReader reader(index, true);
@@ -301,6 +305,132 @@ TEST(Drafting, GuessesAreTheTokensOfRecurrentDecoding) {
                 std::vector<std::int32_t>(recurrent.begin() + 1, recurrent.end()));
     });
   }
+}
+
+/// Six requests that begin alike for different lengths, the longest beginning last; every other one sampled,
+/// every third one ends early and leaves its slot.
+std::vector<GenerationRequest> alike_requests(const std::string& name, std::int64_t length) {
+  const auto vocab = read_checkpoint_index(golden_checkpoint(name)).config.vocab_size;
+  const auto token = [&](std::int64_t n) { return static_cast<std::int32_t>((7 * n * n + 3 * n) % vocab); };
+  std::vector<GenerationRequest> requests;
+  for (std::int64_t i = 0; i < 6; ++i) {
+    GenerationRequest request;
+    request.index = i;
+    const std::int64_t alike = i == 0 ? length : length / 2 + i * length / 16;
+    for (std::int64_t t = 0; t < alike; ++t) request.prompt.push_back(token(t));
+    for (std::int64_t t = alike; t < length + i; ++t) request.prompt.push_back(token(100 * (i + 1) + t));
+    request.max_tokens = i % 3 == 1 ? 2 : 9;
+    request.sampling.temperature = i % 2 ? 0.8F : 0;
+    request.sampling.seed = 11;
+    request.ignore_eos = request.log_probabilities = true;
+    requests.push_back(request);
+  }
+  return requests;
+}
+
+TEST(PrefixSharing, ChangesNoBitOfAnyModelGridOrBatch) {
+  for (const std::string name : {"separate2", "shared3", "shared_mixed3", "shared4_linear", "shared_window1",
+                                 "shared_window4", "window_small", "sections4", "format_q4_1"}) {
+    const std::vector<GenerationRequest> requests = alike_requests(name, 22);
+    const ModelConfig config = read_checkpoint_index(golden_checkpoint(name)).config;
+    const int sections = config.sections.count;
+    for (const Setting& setting :
+         {Setting{.slots = 1}, Setting{.slots = 2, .chunk = 5}, Setting{.slots = 6, .chunk = 3, .threads = 3},
+          Setting{.ranks = sections, .slots = 3, .chunk = 4},
+          Setting{.ranks = sections, .slots = 2, .chunk = 1},
+          Setting{.slots = 3, .decode = DecodeMode::recurrent}, Setting{.slots = 3, .at_start = 2},
+          Setting{.slots = 2, .cache = CacheFormat::bf16}}) {
+      if (setting.decode == DecodeMode::recurrent && !config.recurrent_refusal().empty()) continue;
+      Setting whole = setting;
+      whole.slots = 1;
+      whole.share_prefixes = false;
+      const Outcome expected = generate(name, requests, whole), shared = generate(name, requests, setting);
+      EXPECT_EQ(expected.times.shared_prompt_tokens, 0);
+      EXPECT_GE(shared.times.shared_prompt_tokens, 5 * 11) << name;
+      EXPECT_EQ(shared.times.prompt_tokens + shared.times.shared_prompt_tokens, expected.times.prompt_tokens);
+      ASSERT_EQ(shared.results.size(), requests.size());
+      for (const auto& [index, result] : shared.results) {
+        EXPECT_EQ(result.token_ids, expected.results.at(index).token_ids)
+            << name << ", sequence " << index << ", " << setting.ranks << " ranks, " << setting.slots
+            << " slots, chunks of " << setting.chunk;
+        EXPECT_EQ(result.log_probabilities, expected.results.at(index).log_probabilities);
+      }
+    }
+  }
+}
+
+TEST(PrefixSharing, GoesOnBehindWhatWasGenerated) {
+  GenerationRequest first = alike_requests("separate2", 12)[0];
+  const auto text = generate("separate2", {first}, {}).results.at(0).token_ids;
+  GenerationRequest second = first;
+  second.index = 1;
+  second.prompt.insert(second.prompt.end(), text.begin(), text.end());
+  second.prompt.push_back(5);
+  // all but the last generated token, which no pass has seen
+  const auto expected = static_cast<std::int64_t>(first.prompt.size() + text.size()) - 1;
+  for (const int draft : {0, 3})
+    EXPECT_EQ(generate("separate2", {first, second}, {.draft = draft}).times.shared_prompt_tokens, expected);
+  // a recurrent step's caches are no prompt's
+  EXPECT_EQ(
+      generate("separate2", {first, second}, {.decode = DecodeMode::recurrent}).times.shared_prompt_tokens,
+      static_cast<std::int64_t>(first.prompt.size()));
+}
+
+TEST(PrefixSharing, DraftsLeaveNothingBehind) {
+  for (const char* name : {"separate2", "shared3", "window_small"}) {
+    const std::vector<GenerationRequest> requests = alike_requests(name, 20);
+    const Outcome expected = generate(name, requests, {.share_prefixes = false});
+    for (const Setting& setting : {Setting{.slots = 2, .draft = 3}, Setting{.slots = 1, .draft = 5}}) {
+      const Outcome shared = generate(name, requests, setting);
+      EXPECT_GT(shared.times.shared_prompt_tokens, 0);
+      for (const auto& [index, result] : shared.results)
+        EXPECT_EQ(result.token_ids, expected.results.at(index).token_ids) << name << ", sequence " << index;
+    }
+  }
+}
+
+// A memory that has wrapped round has lost its beginning: only what ends near its newest position is shared.
+TEST(PrefixSharing, KnowsWhatAWindowHasLost) {
+  for (const std::int64_t length : {40, 150}) {
+    std::vector<GenerationRequest> requests = alike_requests("shared_window4", length);
+    for (GenerationRequest& request : requests) request.max_tokens = 30;
+    const Setting whole{.window = 60, .share_prefixes = false};
+    const Outcome expected = generate("shared_window4", requests, whole);
+    for (const int slots : {1, 3}) {
+      const Outcome shared = generate("shared_window4", requests, {.slots = slots, .chunk = 8, .window = 60});
+      for (const auto& [index, result] : shared.results)
+        EXPECT_EQ(result.log_probabilities, expected.results.at(index).log_probabilities) << index;
+    }
+  }
+}
+
+TEST(SlotContents, FindsTheLongestBeginningButLeavesTheLastToken) {
+  SlotContents contents(3, 100, {100, 100});
+  const std::vector<std::int32_t> tokens{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  contents.append(0, std::span(tokens).first(9));
+  contents.append(2, tokens);
+  EXPECT_EQ(contents.longest(tokens).slot, 2);
+  EXPECT_EQ(contents.longest(tokens).positions, 11);
+  EXPECT_EQ(contents.longest(std::span(tokens).first(9)).positions, 8);
+  EXPECT_EQ(contents.longest(std::span(tokens).first(8)).positions, 0) << "not worth a copy";
+  contents.copy({2, 10}, 1);
+  EXPECT_EQ(contents.in_slot(1, tokens).positions, 10);
+  contents.cut(2, 0);
+  EXPECT_EQ(contents.longest(tokens).slot, 1);
+}
+
+TEST(SlotContents, AWindowHoldsItsBeginningUntilItIsWrittenOver) {
+  // 20 places, of which a row looks at 12: what ends up to 8 positions behind the newest is whole
+  SlotContents contents(1, 100, {20, 12});
+  std::vector<std::int32_t> tokens(30);
+  for (std::int32_t t = 0; t < 30; ++t) tokens[static_cast<std::size_t>(t)] = t;
+  contents.append(0, std::span(tokens).first(20));
+  EXPECT_EQ(contents.in_slot(0, std::span(tokens).first(11)).positions, 10);
+  contents.append(0, std::span(tokens).subspan(20));
+  EXPECT_EQ(contents.in_slot(0, std::span(tokens).first(22)).positions, 0);
+  EXPECT_EQ(contents.in_slot(0, std::span(tokens).first(23)).positions, 22);
+  contents.wrote(0, 31);
+  EXPECT_EQ(contents.in_slot(0, std::span(tokens).first(23)).positions, 0);
 }
 
 TEST(Generation, EndsBeforeAStopStringAndShowsNothingOfIt) {
