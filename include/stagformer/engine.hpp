@@ -38,6 +38,9 @@ struct GenerateOptions {
   float top_p = 1;              ///< 1 = off
   float min_p = 0;              ///< 0 = off
   std::uint64_t seed = 0;
+  float repetition_penalty = 1;        ///< 1 = off; logits of all tokens so far are divided by it
+  float presence_penalty = 0;          ///< 0 = off; taken off the logit of every token generated so far
+  float frequency_penalty = 0;         ///< 0 = off; the same, times how often; no penalties with `draft`
   std::vector<std::string> stop = {};  ///< the text ends before the first of these
   bool ignore_eos = false;
   bool log_probabilities = false;

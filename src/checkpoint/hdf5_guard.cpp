@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <mutex>
@@ -25,6 +26,8 @@ constexpr int kMostFrames = 64;
 // Of the guard that lives in this thread; nullptr where none does.
 thread_local const std::string* crash_line = nullptr;
 thread_local const std::string* endless_line = nullptr;
+
+std::atomic<bool> is_enabled{false};
 
 std::array<struct sigaction, kSignals.size()> earlier_actions;
 
@@ -66,10 +69,15 @@ std::string line_of(const std::string& path, const char* problem) {
 
 }  // namespace
 
-Hdf5Guard::Hdf5Guard(const std::string& path)
-    : crashed_(line_of(path, "crashes over it")), endless_(line_of(path, "comes to no end over it")) {
+void Hdf5Guard::enable() {
   static std::once_flag once;
   std::call_once(once, install);
+  is_enabled = true;
+}
+
+Hdf5Guard::Hdf5Guard(const std::string& path)
+    : crashed_(line_of(path, "crashes over it")), endless_(line_of(path, "comes to no end over it")) {
+  if (!is_enabled) return;
   crash_line = &crashed_;
   endless_line = &endless_;
   sigevent event{};

@@ -13,6 +13,9 @@ namespace stagformer::internal {
 /// were before. At most one a thread.
 class Hdf5Guard {
  public:
+  /// Guards do nothing before this: only a program that owns its process may take signals and end it.
+  static void enable();
+
   static constexpr int kMostSeconds = 10;  // of the thread's own time; an index takes milliseconds
 
   explicit Hdf5Guard(const std::string& path);

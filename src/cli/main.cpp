@@ -12,6 +12,7 @@
 
 #include "base/build_info.hpp"
 #include "base/phase_clock.hpp"
+#include "checkpoint/hdf5_guard.hpp"
 #include "cli/command.hpp"
 #include "cli/files.hpp"
 #include "cli/log.hpp"
@@ -230,5 +231,6 @@ class Program {
 
 int main(int argc, char** argv) {
   stagformer::internal::install_signal_handlers();
+  stagformer::internal::Hdf5Guard::enable();
   return stagformer::internal::Program().run(argc, argv);
 }

@@ -6,6 +6,7 @@
 
 #include "base/byte_string.hpp"
 #include "stagformer/error.hpp"
+#include "text/penalties.hpp"
 #include "text/sampling.hpp"
 #include "text/utf8.hpp"
 
@@ -26,7 +27,8 @@ std::string shown(const std::string& text) {
 void add(ByteWriter& bytes, const Prompt& prompt) {
   const GenerateOptions& o = prompt.options;
   bytes.add(prompt.text).add(prompt.token_ids).add(o.max_tokens).add(o.temperature).add(o.top_k);
-  bytes.add(o.top_p).add(o.min_p).add(o.seed).add(o.stop).add(o.ignore_eos).add(o.log_probabilities);
+  bytes.add(o.top_p).add(o.min_p).add(o.seed).add(o.repetition_penalty).add(o.presence_penalty);
+  bytes.add(o.frequency_penalty).add(o.stop).add(o.ignore_eos).add(o.log_probabilities);
 }
 
 void check_range(bool good, const char* field, const char* range, const std::string& found) {
@@ -65,7 +67,12 @@ GenerationRequest make_request(const Prompt& prompt, const TextRules& rules) {
   request.sampling.top_p = wanted.top_p;
   request.sampling.min_p = wanted.min_p;
   request.sampling.seed = wanted.seed;
+  request.sampling.repetition_penalty = wanted.repetition_penalty;
+  request.sampling.presence_penalty = wanted.presence_penalty;
+  request.sampling.frequency_penalty = wanted.frequency_penalty;
   check_sampling(request.sampling);
+  if (rules.drafts && has_penalties(request.sampling))
+    throw UsageError("draft and penalties on repeated tokens exclude each other");
   for (const std::string& stop : wanted.stop)
     if (stop.empty()) throw UsageError("a stop string must not be empty");
   request.stop = wanted.stop;

@@ -31,6 +31,7 @@ struct TextRules {
   const ModelConfig& config;
   const Tokenizer& tokenizer;
   std::int64_t context;
+  bool drafts = false;
 
   std::int64_t bos() const { return config.add_bos && config.bos_token_id ? *config.bos_token_id : -1; }
   /// Throws CheckpointError for ids outside the model's vocabulary.

@@ -38,7 +38,7 @@ class HostedModel {
 
   const ModelConfig& config() const { return index_.config; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  TextRules rules() const { return {index_.config, *tokenizer_, options_.context}; }
+  TextRules rules() const { return {index_.config, *tokenizer_, options_.context, options_.draft > 0}; }
   Placement placement() const;
 
   // Collective; see Model.

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <new>
 
+#include "checkpoint/hdf5_guard.hpp"
 #include "fuzz/mutate.hpp"
 #include "fuzz/readers.hpp"
 #include "stagformer/error.hpp"
@@ -74,6 +75,7 @@ std::string read_in_child(const Reader& reader, Progress& progress) {
   const pid_t child = fork();
   if (child < 0) return std::strerror(errno);
   if (child == 0) {
+    internal::Hdf5Guard::enable();
     read_all(reader, progress);
     _exit(0);
   }

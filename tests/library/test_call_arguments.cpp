@@ -61,6 +61,9 @@ TEST(CallArguments, EveryArgumentTellsCallsApart) {
                                               with([](auto& p) { p[0].options.top_p = 0.5F; }),
                                               with([](auto& p) { p[0].options.min_p = 0.5F; }),
                                               with([](auto& p) { p[0].options.seed = 1; }),
+                                              with([](auto& p) { p[0].options.repetition_penalty = 2; }),
+                                              with([](auto& p) { p[0].options.presence_penalty = 1; }),
+                                              with([](auto& p) { p[0].options.frequency_penalty = 1; }),
                                               with([](auto& p) { p[0].options.stop = {"x"}; }),
                                               with([](auto& p) {
                                                 p[0].options.stop = {"x", ""};

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <memory>
 #include <thread>
 
@@ -77,6 +78,21 @@ TEST(Model, WhatTheCallbackThrowsComesBackAndTheModelGoesOn) {
     EXPECT_EQ(texts, last + 1) << "called again after it threw";
     EXPECT_EQ(mixed_ids(model), before);
   }
+}
+
+TEST(Model, LeavesSignalsToTheProgram) {
+  const auto handlers = [] {
+    std::vector<void (*)(int)> found;
+    for (int signal = 1; signal < SIGRTMIN; ++signal) {
+      struct sigaction action {};
+      if (sigaction(signal, nullptr, &action) == 0) found.push_back(action.sa_handler);
+    }
+    return found;
+  };
+  const auto before = handlers();
+  Model model(golden("separate2"), small());
+  model.generate("a", {.max_tokens = 3});
+  EXPECT_EQ(handlers(), before);
 }
 
 TEST(Model, DoesOneCallAtATime) {
@@ -179,6 +195,10 @@ TEST(Model, CallsRefuseAndTheModelGoesOn) {
   EXPECT_TRUE(has(message_of<UsageError>(generate({.max_tokens = -1})), "max_tokens"));
   EXPECT_TRUE(has(message_of<UsageError>(generate({.temperature = -1})), "temperature"));
   EXPECT_TRUE(has(message_of<UsageError>(generate({.stop = {""}})), "stop"));
+  EXPECT_TRUE(has(message_of<UsageError>(generate({.frequency_penalty = 101})), "frequency_penalty"));
+  Model drafting(golden("shared2"), {.threads = 1, .draft = 2});
+  EXPECT_TRUE(has(message_of<UsageError>([&] { drafting.generate("a", {.presence_penalty = 1}); }),
+                  "exclude each other"));
   std::vector<Prompt> prompts = mixed_prompts();
   prompts[3].token_ids = {4, 300};
   EXPECT_TRUE(has(message_of<InputError>([&] { model.generate_all(prompts); }), "prompt 3: token id 300"));

@@ -117,6 +117,9 @@ void bind_options(nb::module_& m) {
       .def_rw("top_p", &GenerateOptions::top_p)
       .def_rw("min_p", &GenerateOptions::min_p)
       .def_rw("seed", &GenerateOptions::seed)
+      .def_rw("repetition_penalty", &GenerateOptions::repetition_penalty)
+      .def_rw("presence_penalty", &GenerateOptions::presence_penalty)
+      .def_rw("frequency_penalty", &GenerateOptions::frequency_penalty)
       .def_rw("stop", &GenerateOptions::stop)
       .def_rw("ignore_eos", &GenerateOptions::ignore_eos)
       .def_rw("log_probabilities", &GenerateOptions::log_probabilities);

@@ -22,6 +22,9 @@ class GenerateOptions:
     top_p: float
     min_p: float
     seed: int
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
     stop: list[str]
     ignore_eos: bool
     log_probabilities: bool

@@ -32,6 +32,9 @@ class Options(TypedDict, total=False):
     top_p: float  #: 1 = off
     min_p: float  #: 0 = off
     seed: int
+    repetition_penalty: float  #: 1 (the default) = off; logits of all tokens so far are divided by it
+    presence_penalty: float  #: 0 (the default) = off; taken off the logit of every token generated so far
+    frequency_penalty: float  #: 0 = off; the same, times how often; no penalties where the model has a draft
     stop: str | Sequence[str]  #: the text ends before the first of these
     ignore_eos: bool
     log_probabilities: bool  #: also of every generated token

@@ -39,18 +39,21 @@ class SameAsProgram(unittest.TestCase):
         self.assertEqual(made.finish_reason, "length")
 
     def test_a_batch(self) -> None:
-        prompts = [{"prompt": "A cat"}, {"prompt": PROMPT, "temperature": 0.9, "seed": 4}, {"prompt": "The sun", "max_tokens": 3}]
+        prompts = [{"prompt": "A cat"}, {"prompt": PROMPT, "temperature": 0.9, "seed": 4, "repetition_penalty": 1.5},
+                  {"prompt": "A cat", "presence_penalty": 1.5, "frequency_penalty": 0.7},
+                  {"prompt": "The sun", "max_tokens": 3}]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "prompts.jsonl"
             file.write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
             lines = program("generate", "--checkpoint", STORIES, "--prompts", str(file), "--max-tokens", "9").splitlines()
         expected = {record["id"]: record for record in map(json.loads, lines)}
-        texts = ["", "", ""]
+        texts = [""] * len(prompts)
 
         def hear(place: int, text: str) -> None:
             texts[place] += text
 
         made = self.model.generate_all(prompts, max_tokens=9, on_text=hear)
+        self.assertNotEqual(made[0].token_ids, made[2].token_ids)  # the penalties change something
         for place, generation in enumerate(made):
             self.assertEqual(generation.token_ids, expected[place + 1]["token_ids"])
             self.assertEqual(generation.text, expected[place + 1]["text"])
