@@ -62,6 +62,7 @@ struct ModelConfig {
   Activation hidden_act = Activation::silu;
   bool tie_word_embeddings = true;
   bool attention_bias = false;
+  bool qk_norm = false;  ///< RMSNorm of every query and key head in front of the rotation
   double embedding_scale = 1;
   std::optional<std::int64_t> bos_token_id;
   std::vector<std::int64_t> eos_token_ids;

@@ -68,6 +68,7 @@ class ModelConfig:
     hidden_act: str = "silu"
     tie_word_embeddings: bool = True
     attention_bias: bool = False
+    qk_norm: bool = False
     embedding_scale: float = 1.0
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -216,6 +217,7 @@ def _read_model(keys: _Keys) -> ModelConfig:
         hidden_act=keys.choice("hidden_act", ("silu", "gelu_tanh"), "silu"),
         tie_word_embeddings=keys.boolean("tie_word_embeddings", True),
         attention_bias=keys.boolean("attention_bias", False),
+        qk_norm=keys.boolean("qk_norm", False),
         embedding_scale=keys.number("embedding_scale", 1.0),
         bos_token_id=bos,
         eos_token_id=keys.take("eos_token_id", None),

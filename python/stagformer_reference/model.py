@@ -56,16 +56,20 @@ class Attention(nn.Module):
         self.k = nn.Linear(c.hidden_size, self.kv_heads * self.head_dim, bias=c.attention_bias)
         self.v = nn.Linear(c.hidden_size, self.kv_heads * self.head_dim, bias=c.attention_bias)
         self.o = nn.Linear(self.heads * self.head_dim, c.hidden_size, bias=False)
+        self.q_norm = RMSNorm(self.head_dim, c.rms_norm_eps) if c.qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim, c.rms_norm_eps) if c.qk_norm else None
         self.rope = rope
 
     def query(self, x: Tensor, first: int) -> Tensor:
         """x [B,T,d], already normed, at positions first.. -> [B,H,T,a]."""
         q = self.q(x).unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        q = self.q_norm(q) if self.q_norm else q
         return self.rope.rotate(q, first) if self.rope else q
 
     def keys_values(self, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """x [B,S,d], already normed, at positions first.. -> k and v [B,G,S,a]."""
         k = self.k(x).unflatten(-1, (self.kv_heads, self.head_dim)).transpose(1, 2)
+        k = self.k_norm(k) if self.k_norm else k
         v = self.v(x).unflatten(-1, (self.kv_heads, self.head_dim)).transpose(1, 2)
         return (self.rope.rotate(k, first) if self.rope else k), v
 

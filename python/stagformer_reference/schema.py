@@ -53,3 +53,5 @@ def _attention(shapes: dict, c: ModelConfig, path: str) -> None:
         if c.attention_bias:
             shapes[f"{path}/{name}/bias"] = (rows,)
     shapes[f"{path}/o/weight"] = (d, queries)
+    if c.qk_norm:
+        shapes[f"{path}/q_norm/weight"] = shapes[f"{path}/k_norm/weight"] = (c.head_dim,)

@@ -19,6 +19,7 @@ from .config import CHAINED, ModelConfig
 PARTS = {  # of a layer
     "self_attention/norm": "input_layernorm", "self_attention/q": "self_attn.q_proj", "self_attention/k": "self_attn.k_proj",
     "self_attention/v": "self_attn.v_proj", "self_attention/o": "self_attn.o_proj",
+    "self_attention/q_norm": "self_attn.q_norm", "self_attention/k_norm": "self_attn.k_norm",
     "feed_forward/norm": "post_attention_layernorm", "feed_forward/gate": "mlp.gate_proj", "feed_forward/up": "mlp.up_proj",
     "feed_forward/down": "mlp.down_proj",
 }
@@ -51,17 +52,19 @@ def tensor_names(file: h5py.File, config: ModelConfig) -> dict[str, str]:
         for layer in range(count):
             for ours, theirs in PARTS.items():
                 group = f"sections/{section}/layers/{layer}/{ours}"
-                for kind in sorted(file[group]):
+                for kind in sorted(file.get(group, {})):
                     names[f"model.layers.{before + layer}.{theirs}.{kind}"] = f"{group}/{kind}"
         before += count
     return names | {f"{theirs}.weight": f"{ours}/weight" for ours, theirs in WHOLE.items() if ours in file}
 
 
 def huggingface_config(config: ModelConfig) -> dict:
-    """Queries, keys and values with biases and an output without are Qwen2's."""
+    """Queries, keys and values with biases and an output without are Qwen2's, with norms of their heads Qwen3's."""
     same = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
             "max_position_embeddings", "rms_norm_eps", "rope_theta", "rope_scaling", "tie_word_embeddings")
     architecture, kind = ("Qwen2ForCausalLM", "qwen2") if config.attention_bias else ("LlamaForCausalLM", "llama")
+    if config.qk_norm:
+        architecture, kind = "Qwen3ForCausalLM", "qwen3"
     ends = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id") if getattr(config, name) is not None}
     return {"architectures": [architecture], "model_type": kind, "num_hidden_layers": sum(config.sections.layers_per_section),
             "hidden_act": ACTIVATIONS[config.hidden_act], "use_cache": True, **{name: getattr(config, name) for name in same}, **ends}

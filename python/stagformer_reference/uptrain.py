@@ -16,7 +16,7 @@ from .export import model_of
 from .model import StagFormer
 
 SAME = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
-        "hidden_act", "attention_bias", "tie_word_embeddings", "rope_theta", "rope_scaling", "rms_norm_eps", "embedding_scale",
+        "hidden_act", "attention_bias", "qk_norm", "tie_word_embeddings", "rope_theta", "rope_scaling", "rms_norm_eps", "embedding_scale",
         "bos_token_id", "eos_token_ids", "add_bos")
 
 

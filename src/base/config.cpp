@@ -224,8 +224,8 @@ ModelConfig ModelConfig::from_json(std::string_view text) {
       root, "",
       {"vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads",
        "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_theta", "rope_scaling", "hidden_act",
-       "tie_word_embeddings", "attention_bias", "embedding_scale", "bos_token_id", "eos_token_id", "add_bos",
-       "sections"});
+       "tie_word_embeddings", "attention_bias", "qk_norm", "embedding_scale", "bos_token_id", "eos_token_id",
+       "add_bos", "sections"});
   ModelConfig c;
   parse_widths(object, c);
   c.rms_norm_eps = object.number("rms_norm_eps", c.rms_norm_eps);
@@ -234,6 +234,7 @@ ModelConfig ModelConfig::from_json(std::string_view text) {
   c.hidden_act = choice(object, "hidden_act", kActivations, c.hidden_act);
   c.tie_word_embeddings = object.boolean("tie_word_embeddings", c.tie_word_embeddings);
   c.attention_bias = object.boolean("attention_bias", c.attention_bias);
+  c.qk_norm = object.boolean("qk_norm", c.qk_norm);
   c.embedding_scale = object.number("embedding_scale", c.embedding_scale);
   parse_tokens(object, c);
   if (!object.find("sections")) throw ConfigError("configuration: missing key 'sections.layers_per_section'");
@@ -256,6 +257,7 @@ std::string ModelConfig::to_json() const {
                      {"hidden_act", name_in(kActivations, hidden_act)},
                      {"tie_word_embeddings", tie_word_embeddings},
                      {"attention_bias", attention_bias},
+                     {"qk_norm", qk_norm},
                      {"embedding_scale", embedding_scale},
                      {"bos_token_id", bos_token_id ? json(*bos_token_id) : json(nullptr)},
                      {"eos_token_id", eos_token_ids.empty() ? json(nullptr) : json(eos_token_ids)},

@@ -179,12 +179,15 @@ void IndexReader::note_unexpected(const SchemaNode& node, const std::vector<std:
   for (const std::string& name : names) {
     if (node.children.count(name) || (prefix.empty() && name == "tokenizer")) continue;
     const std::string path = prefix.empty() ? name : prefix + "/" + name;
-    // Leaving out a bias would change every result without a word.
+    // Leaving out one of these would change every result without a word.
     if (name == "bias")
       throw CheckpointError(
           file_name_of(group), path,
           std::string("is a bias that the configuration does not ask for (attention_bias is ") +
               (index_.config.attention_bias ? "true, which gives q, k and v biases)" : "false)"));
+    if (name == "q_norm" || name == "k_norm")
+      throw CheckpointError(file_name_of(group), path,
+                            "is a norm of heads that the configuration does not ask for (qk_norm is false)");
     unexpected_.push_back(path);
   }
 }

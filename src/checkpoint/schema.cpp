@@ -52,6 +52,9 @@ class SchemaBuilder {
     add_projection(block + "k/", keys, biases, query_and_key_optional);
     add_projection(block + "v/", keys, biases, false);
     add(block + "o/weight", {d, queries});
+    if (!c_.qk_norm) return;
+    add_vector(block + "q_norm/weight", c_.head_dim, query_and_key_optional);
+    add_vector(block + "k_norm/weight", c_.head_dim, query_and_key_optional);
   }
 
   void add_projection(const std::string& at, std::int64_t out, Biases biases, bool optional) {

@@ -1,5 +1,6 @@
 #include "import/gguf_model.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "import/gguf_config.hpp"
@@ -16,9 +17,9 @@ constexpr const char* kRopeFactors = "rope_freqs.weight";
 bool has_neighbouring_pairs(const GgufHeader& header) {
   const std::string architecture = header.text("general.architecture");
   if (architecture == "llama") return true;
-  if (architecture == "qwen2") return false;
-  refuse_source(header.file,
-                "architecture '" + architecture + "' is not supported: only 'llama' and 'qwen2' are");
+  if (architecture == "qwen2" || architecture == "qwen3") return false;
+  refuse_source(header.file, "architecture '" + architecture +
+                                 "' is not supported: only 'llama', 'qwen2' and 'qwen3' are");
 }
 
 std::optional<std::vector<float>> read_rope_factors(const SourceFile& file, const GgufHeader& header) {
@@ -55,6 +56,11 @@ bool has_biases(const ImportSource& source) {
   return false;
 }
 
+bool has_head_norms(const ImportSource& source) {
+  return std::ranges::any_of(source.tensors,
+                             [](const auto& tensor) { return tensor.first.ends_with("/q_norm/weight"); });
+}
+
 void refuse_shards(const GgufHeader& header) {
   const std::int64_t shards = header.find_integer("split.count").value_or(1);
   if (shards > 1)
@@ -85,6 +91,7 @@ ImportSource open_gguf(const std::string& path, bool with_tokenizer) {
   source.config["vocab_size"] = embedding->second.rows();
   source.config["tie_word_embeddings"] = !source.tensors.contains("head/weight");
   source.config["attention_bias"] = has_biases(source);
+  source.config["qk_norm"] = has_head_norms(source);
   add_gguf_tokens(header, source.config);
   if (with_tokenizer) source.tokenizer = gguf_tokenizer(header, source.warnings);
   return source;

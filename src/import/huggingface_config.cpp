@@ -13,6 +13,7 @@ using nlohmann::json;
 
 constexpr int kDeepest = 16;
 constexpr std::int64_t kMostLayers = 1 << 16;
+constexpr std::int64_t kQwen3HeadDim = 128;    // likewise of Qwen3's
 constexpr std::int64_t kMistralWindow = 4096;  // what Mistral's configuration means where it says nothing
 
 /// Keys that say nothing about the computation, or only about training and other programs.
@@ -78,7 +79,7 @@ const std::vector<std::pair<const char*, json>>& neutral_values() {
   return all;
 }
 
-enum class Family { llama, mistral, qwen2 };
+enum class Family { llama, mistral, qwen2, qwen3 };
 
 class ConfigReader {
  public:
@@ -119,6 +120,7 @@ class ConfigReader {
       out_.architecture = type == "llama"     ? "LlamaForCausalLM"
                           : type == "mistral" ? "MistralForCausalLM"
                           : type == "qwen2"   ? "Qwen2ForCausalLM"
+                          : type == "qwen3"   ? "Qwen3ForCausalLM"
                                               : type;
     if (out_.architecture == "LlamaForCausalLM")
       family_ = Family::llama;
@@ -126,10 +128,12 @@ class ConfigReader {
       family_ = Family::mistral;
     else if (out_.architecture == "Qwen2ForCausalLM")
       family_ = Family::qwen2;
+    else if (out_.architecture == "Qwen3ForCausalLM")
+      family_ = Family::qwen3;
     else
-      refuse_source(
-          file_, "architecture " + out_.architecture +
-                     " is not supported: only LlamaForCausalLM, MistralForCausalLM and Qwen2ForCausalLM are");
+      refuse_source(file_, "architecture " + out_.architecture +
+                               " is not supported: only LlamaForCausalLM, MistralForCausalLM, "
+                               "Qwen2ForCausalLM and Qwen3ForCausalLM are");
   }
 
   void copy_widths() {
@@ -143,7 +147,10 @@ class ConfigReader {
     const auto groups = fields_.find_integer(key("num_key_value_heads"));
     if (!groups && family_ != Family::llama) fields_.refuse("num_key_value_heads", "is missing");
     c["num_key_value_heads"] = groups.value_or(c["num_attention_heads"].get<std::int64_t>());
-    if (const auto head_dim = fields_.find_integer(key("head_dim"))) c["head_dim"] = *head_dim;
+    if (const auto head_dim = fields_.find_integer(key("head_dim")))
+      c["head_dim"] = *head_dim;
+    else if (family_ == Family::qwen3)
+      c["head_dim"] = kQwen3HeadDim;
   }
 
   /// Missing keys have the values that transformers gives them, not those of our own format.
@@ -155,6 +162,7 @@ class ConfigReader {
     if (biases && family_ == Family::mistral)
       fields_.refuse("attention_bias", "is true, which Mistral does not have");
     c["attention_bias"] = biases || family_ == Family::qwen2;
+    c["qk_norm"] = family_ == Family::qwen3;
     const std::string activation = fields_.find_text(key("hidden_act")).value_or("silu");
     if (activation == "gelu_pytorch_tanh")
       c["hidden_act"] = "gelu_tanh";
@@ -196,7 +204,8 @@ class ConfigReader {
 
   /// A window as long as the context changes nothing.
   void refuse_windows() {
-    const bool used = fields_.find_boolean(key("use_sliding_window")).value_or(family_ != Family::qwen2);
+    const bool used = fields_.find_boolean(key("use_sliding_window"))
+                          .value_or(family_ != Family::qwen2 && family_ != Family::qwen3);
     const bool silent = !source_.contains("sliding_window") && family_ == Family::mistral;
     const auto window = silent ? kMistralWindow : fields_.find_integer(key("sliding_window")).value_or(0);
     key("sliding_window");

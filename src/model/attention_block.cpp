@@ -18,6 +18,16 @@ std::int64_t count_of(const ChunkRange& chunks) {
   return chunks.last - chunks.first;
 }
 
+/// In place, a head at a time: normalised where the model says so, then turned to its position.
+void finish_heads(const ForwardContext& context, const std::vector<float>& norm, bool rotate,
+                  std::int64_t position, float* x, std::int64_t heads) {
+  const std::int64_t a = context.config.head_dim;
+  if (!norm.empty())
+    for (std::int64_t h = 0; h < heads; ++h)
+      rms_norm(x + h * a, norm.data(), a, static_cast<float>(context.config.rms_norm_eps), x + h * a);
+  if (rotate) rope(x, heads, a, context.rope.cos(position), context.rope.sin(position));
+}
+
 /// A run of batch items [begin, end) of one section and slot, and one key/value head.
 struct Tile {
   std::int64_t begin, end, kv_head;
@@ -62,7 +72,7 @@ class Attention {
   const AttentionSource& source_;
 };
 
-/// Copies the tile's queries, [rows][group][a], and rotates them.
+/// Copies the tile's queries, [rows][group][a], and finishes them.
 void Attention::take_queries(const Tile& tile) const {
   WorkerScratch& own = context_.own();
   const std::int64_t a = config_.head_dim, group = group_of(config_);
@@ -73,7 +83,7 @@ void Attention::take_queries(const Tile& tile) const {
     const float* from =
         context_.scratch.q.data() + b * context_.scratch.head_stride + tile.kv_head * group * a;
     std::copy_n(from, group * a, to);
-    if (source_.rotate) rope(to, group, a, context_.rope.cos(position), context_.rope.sin(position));
+    finish_heads(context_, source_.weights(batch_.section(b)).q_norm, source_.rotate, position, to, group);
     for (std::int64_t h = 0; h < group; ++h, ++i, to += a) {
       own.query_of[i] = to;
       own.range_of[i] = positions(b);
@@ -194,9 +204,11 @@ void store(const ForwardContext& context, const Batch& batch, const AttentionSou
     const std::int64_t b = i / heads, g = i % heads, at = b * context.scratch.kv_stride + g * a;
     const Row& row = batch.row(b);
     KvCache& cache = source.cache(batch.section(b));
-    if (keys && source.rotate)
-      rope(keys + at, 1, a, context.rope.cos(row.position), context.rope.sin(row.position));
-    if (keys) cache.store_key(row.slot, g, row.position, keys + at);
+    if (keys) {
+      finish_heads(context, source.weights(batch.section(b)).k_norm, source.rotate, row.position, keys + at,
+                   1);
+      cache.store_key(row.slot, g, row.position, keys + at);
+    }
     cache.store_value(row.slot, g, row.position, values + at);
   }
 }

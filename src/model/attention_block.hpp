@@ -19,13 +19,17 @@ struct AttentionSource {
   KvCache& cache(Section& section) const {
     return memory_bank < 0 ? section.self_cache(layer) : section.memory_cache(layer, memory_bank);
   }
+  const AttentionWeights& weights(const Section& section) const {
+    const LayerWeights& all = section.weights().layers[layer];
+    return memory_bank < 0 ? all.self_attention : *all.cross_attention;
+  }
   PositionRange positions(const Section& section, std::int64_t position) const {
     return memory_bank < 0 ? PositionRange{0, position + 1} : section.memory_range(position);
   }
 };
 
-/// Rotates and stores keys and values [batch.size(), kv_stride] of the batch's rows; without keys (window 1)
-/// the values alone. The threads do not meet.
+/// Finishes (norm, rotation) and stores keys and values [batch.size(), kv_stride] of the batch's rows;
+/// without keys (window 1) the values alone. The threads do not meet.
 void store(const ForwardContext& context, const Batch& batch, const AttentionSource& source, float* keys,
            const float* values);
 

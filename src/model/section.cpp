@@ -16,7 +16,8 @@ bool same(const PackedMatrix& a, const PackedMatrix& b) {
 
 bool same(const AttentionWeights& a, const AttentionWeights& b) {
   return same(a.q, b.q) && same(a.k, b.k) && same(a.v, b.v) && same(a.o, b.o) && a.norm == b.norm &&
-         a.q_bias == b.q_bias && a.k_bias == b.k_bias && a.v_bias == b.v_bias;
+         a.q_bias == b.q_bias && a.k_bias == b.k_bias && a.v_bias == b.v_bias &&
+         a.q_norm == b.q_norm && a.k_norm == b.k_norm;
 }
 
 bool same(const FeedForwardWeights& a, const FeedForwardWeights& b) {

@@ -16,6 +16,7 @@ struct AttentionWeights {
   PackedMatrix v;                             ///< [G*a, d]
   PackedMatrix o;                             ///< [d, H*a]
   std::vector<float> q_bias, k_bias, v_bias;  ///< empty, or one value an output
+  std::vector<float> q_norm, k_norm;          ///< [a] each, of every head; empty without them
 };
 
 struct FeedForwardWeights {

@@ -222,6 +222,8 @@ class WeightLoader {
     w.q_bias = optional_vector(prefix + "q/bias");
     w.k_bias = optional_vector(prefix + "k/bias");
     w.v_bias = optional_vector(prefix + "v/bias");
+    w.q_norm = optional_vector(prefix + "q_norm/weight");
+    w.k_norm = optional_vector(prefix + "k_norm/weight");
     return w;
   }
 

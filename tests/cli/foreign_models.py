@@ -14,6 +14,7 @@ BLOCK_BYTES = {"q4_0": 18, "q4_1": 20, "q8_0": 34}
 PARTS = {  # of a layer: ours, GGUF's, Hugging Face's
     "self_attention/norm": ("attn_norm", "input_layernorm"), "self_attention/q": ("attn_q", "self_attn.q_proj"),
     "self_attention/k": ("attn_k", "self_attn.k_proj"), "self_attention/v": ("attn_v", "self_attn.v_proj"),
+    "self_attention/q_norm": ("attn_q_norm", "self_attn.q_norm"), "self_attention/k_norm": ("attn_k_norm", "self_attn.k_norm"),
     "self_attention/o": ("attn_output", "self_attn.o_proj"), "feed_forward/norm": ("ffn_norm", "post_attention_layernorm"),
     "feed_forward/gate": ("ffn_gate", "mlp.gate_proj"), "feed_forward/up": ("ffn_up", "mlp.up_proj"),
     "feed_forward/down": ("ffn_down", "mlp.down_proj"),

@@ -116,6 +116,18 @@ class RoundTrip(ImportTest):
         self.assertEqual(self.scored(paths[0]), self.scored(paths[3], ranks=3))
         self.assertNotEqual(self.scored(paths[0]), self.scored(checkpoint("decoder1")))
 
+    def test_norms_of_heads(self):
+        model = foreign.read_model(checkpoint("decoder_qk_norm"))
+        paths = [self.imported(self.gguf(model, architecture="qwen3"), "gguf.h5"),
+                 self.imported(foreign.write_folder(self.folder / "hf", model, architectures=["Qwen3ForCausalLM"],
+                                                    use_sliding_window=False, sliding_window=4), "hf.h5", "--sections", 2)]
+        for path in paths:
+            self.same_weights(path, checkpoint("decoder_qk_norm"))
+            self.assertEqual(self.scored(path), self.scored(checkpoint("decoder_qk_norm")))
+        del model.weights["layers/1/self_attention/k_norm/weight"]
+        self.fails(run("import", "--input", self.gguf(model, architecture="qwen3"), "--output", self.folder / "x.h5"), CHECKPOINT,
+                   "blk.1.attn_k_norm.weight", "missing")
+
     def test_a_bias_of_the_output(self):
         model = foreign.with_biases(foreign.read_model(checkpoint("decoder1")))
         for layer in range(model.layers):
@@ -284,7 +296,7 @@ class Refusals(ImportTest):
     def test_gguf_metadata(self):
         cases = [
             ({"general.architecture": "gemma"}, "architecture 'gemma' is not supported"),
-            ({"general.architecture": "qwen3"}, "architecture 'qwen3' is not supported"),
+            ({"general.architecture": "olmo2"}, "architecture 'olmo2' is not supported"),
             ({"llama.rope.dimension_count": 4}, "llama.rope.dimension_count"),
             ({"llama.attention.sliding_window": 16}, "llama.attention.sliding_window"),
             ({"llama.expert_count": 8}, "llama.expert_count"),
@@ -358,7 +370,8 @@ class Refusals(ImportTest):
     def test_configurations_of_folders(self):
         cases = [
             ({"architectures": ["GemmaForCausalLM"]}, "architecture GemmaForCausalLM is not supported"),
-            ({"architectures": ["Qwen3ForCausalLM"]}, "architecture Qwen3ForCausalLM is not supported"),
+            ({"architectures": ["Olmo2ForCausalLM"]}, "architecture Olmo2ForCausalLM is not supported"),
+            ({"architectures": ["Qwen3ForCausalLM"]}, "self_attn.q_norm.weight' is missing"),
             ({"mlp_bias": True}, "'mlp_bias' is true"),
             ({"hidden_act": "relu"}, "'relu'"),
             ({"partial_rotary_factor": 0.5}, "'partial_rotary_factor' is 0.5"),

@@ -10,7 +10,7 @@ from engine import ModelTest
 from support import main
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, Qwen2Config,
-                          Qwen2ForCausalLM)
+                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 TEXT = (Path(__file__).parents[2] / "README.md").read_text()
 LLAMA3_WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
@@ -64,6 +64,7 @@ CASES = {
         vocab_size=v, rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}, **WIDTHS)),
     "mistral": lambda v: MistralForCausalLM(MistralConfig(vocab_size=v, sliding_window=None, **WIDTHS)),
     "qwen2": lambda v: Qwen2ForCausalLM(Qwen2Config(vocab_size=v, rms_norm_eps=1e-4, **WIDTHS)),
+    "qwen3": lambda v: Qwen3ForCausalLM(Qwen3Config(vocab_size=v, head_dim=24, **WIDTHS)),
     "qwen2-tied": lambda v: Qwen2ForCausalLM(Qwen2Config(vocab_size=v + 12, tie_word_embeddings=True, **WIDTHS)),
 }
 
