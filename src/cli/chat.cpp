@@ -106,7 +106,8 @@ class ChatCommand final : public Command {
     return turn.kind;
   }
 
-  /// The other ranks, which nothing hurries.
+  /// The other ranks. They poll and sleep instead of waiting in a receive: no stall timeout runs, and their
+  /// cores are free.
   Turn::Kind follow() {
     Transport& world = run_->world();
     for (;;) {

@@ -28,6 +28,7 @@ void ChatConsole::prompt() const {
 }
 
 /// What has come within the time, cut into lines; false where nothing came.
+/// poll() before read(): an answer under way must not wait for the user.
 bool ChatConsole::read_more(int wait_ms) {
   pollfd input{STDIN_FILENO, POLLIN, 0};
   if (ended_ || poll(&input, 1, wait_ms) <= 0) return false;
@@ -50,6 +51,7 @@ std::optional<std::string> ChatConsole::next_line() {
   while (lines_.empty() && !ended_ && !end_signalled()) {
     read_more(kWaitMs);
     if (interrupts_ == interrupts_received()) continue;
+    // Ctrl-C at the prompt throws the line away, as shells do.
     interrupts_ = interrupts_received();
     partial_.clear();
     std::fputs("\n(/quit or Ctrl-D ends)\n", stderr);
@@ -66,6 +68,7 @@ void ChatConsole::begin_answer() {
 }
 
 bool ChatConsole::stop_wanted() {
+  // Lines for the next turns stay in lines_.
   while (read_more(0)) continue;
   const auto stop = std::ranges::find(lines_, kStop);
   if (stop != lines_.end()) {

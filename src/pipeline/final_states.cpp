@@ -63,6 +63,7 @@ const float* FinalStates::make_z(std::size_t rows, const float* combined, std::i
   if (!z_tree_) return z_.data();
   const PhaseScope phase(clock_, Phase::wait_z);
   const WaitSubject earlier{"earlier final hidden states to leave", -1, pass};
+  // The tree keeps its buffer until the other ranks have it; z_ is written anew in the next pass.
   std::memcpy(z_tree_->acquire(earlier).data(), z_.data(), bytes);
   z_tree_->start(bytes, earlier);
   trace_tree(trace_, TraceMessage::Kind::z, *z_tree_, pass);

@@ -13,6 +13,7 @@ using jinja::Arguments;
 using jinja::Value;
 using nlohmann::ordered_json;
 
+/// Templates write roles between control tokens: no character of those may be in one.
 bool is_role(const ordered_json& role) {
   if (!role.is_string() || role.get_ref<const std::string&>().empty()) return false;
   return std::ranges::all_of(role.get_ref<const std::string&>(), [](unsigned char c) {
@@ -22,6 +23,7 @@ bool is_role(const ordered_json& role) {
 
 Value value_of(const ordered_json& json);
 
+/// All strings come from outside, keys included.
 Value dict_of(const ordered_json& json) {
   jinja::Dict dict;
   for (const auto& [key, value] : json.items()) dict.set(jinja::Text(valid_utf8(key), true), value_of(value));
@@ -52,6 +54,7 @@ Value raise_exception(const Arguments& arguments) {
                                            : quotable(jinja::to_text(arguments.positional[0]).bytes()));
 }
 
+/// As transformers' function of that name: the local time.
 Value time_now(const Arguments& arguments) {
   const Value* format = arguments.find(0, "format");
   if (!format || !format->text()) jinja::fail("strftime_now() needs a format");

@@ -88,6 +88,7 @@ void HuggingFaceTokenizer::add_tokens(const JsonNode& list) {
       bytes_[static_cast<std::size_t>(token.id)].clear();
     }
     set_bytes(list, token.id, token.special ? std::string() : token.content);
+    // What decodes to nothing is still written by templates: bos_token, eos_token.
     if (token.special) names_[token.id] = token.content;
     if (token.normalized) token.content = normalizer_.normalize(token.content);
     (token.normalized ? normalized_tokens_ : raw_tokens_).add(token);

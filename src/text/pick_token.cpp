@@ -83,6 +83,7 @@ std::size_t top_tokens(const std::byte* records, std::size_t stride, int parts, 
     const std::int64_t rows = vocabulary_slice(vocab_size, part, parts).rows();
     for (std::int64_t i = 0; i < std::min(layout.top, rows); ++i) best.push_back(all.top(part, i));
   }
+  // The best of the whole vocabulary are among the best of its slices.
   const std::size_t count = std::min({out.size(), best.size(), static_cast<std::size_t>(layout.top)});
   std::partial_sort(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(count), best.end(), better);
   const double total = log_sum_exp(records, stride, parts, vocab_size, layout);

@@ -121,14 +121,15 @@ Value as_text(const Value& input, const Arguments& a) {
   a.expect("string", {});
   return to_text(input);
 }
-Value same(const Value& input, const Arguments& a) {
+Value safe(const Value& input, const Arguments& a) {
   a.expect("safe", {});
-  return to_text(input);
+  return to_text(input).made_safe();
 }
 
 Value as_integer(const Value& input, const Arguments& a) {
   a.expect("int", {"default"});
   const Value* other = a.find(0, "default");
+  if (input.is_undefined()) fail("int of what is undefined");
   if (input.get<bool>() || input.get<std::int64_t>()) return Value(integer_of(input, "a number"));
   if (const double* number = input.get<double>())
     if (*number > -1e18 && *number < 1e18) return Value(static_cast<std::int64_t>(*number));
@@ -143,6 +144,7 @@ Value as_integer(const Value& input, const Arguments& a) {
 
 Value absolute(const Value& input, const Arguments& a) {
   a.expect("abs", {});
+  if (const bool* flag = input.get<bool>()) return Value(std::int64_t{*flag});
   return compare("<", input, Value(std::int64_t{0})) ? negated(input) : input;
 }
 
@@ -252,7 +254,7 @@ const std::map<std::string, Filter>& filters() {
       {"rejectattr", [](const Value& v, const Arguments& a) { return chosen(v, a, true, false); }},
       {"replace", replaced},
       {"reverse", reversed},
-      {"safe", same},
+      {"safe", safe},
       {"select", [](const Value& v, const Arguments& a) { return chosen(v, a, false, true); }},
       {"selectattr", [](const Value& v, const Arguments& a) { return chosen(v, a, true, true); }},
       {"string", as_text},
@@ -268,41 +270,9 @@ const std::map<std::string, Filter>& filters() {
 Value apply_filter(const std::string& name, const Value& input, const Arguments& arguments) {
   const auto found = filters().find(name);
   if (found == filters().end()) fail("the filter '" + name + "' is not supported");
-  return found->second(input, arguments);
-}
-
-Value global_function(const std::string& name) {
-  if (name == "range")
-    return Value::function(name, [](const Arguments& a) {
-      constexpr std::int64_t kMostItems = 100000, kFurthest = std::int64_t{1} << 40;
-      a.expect("range()", {"start", "stop", "step"});
-      std::vector<std::int64_t> bounds;
-      for (const Value& bound : a.positional) bounds.push_back(integer_of(bound, "a bound of range()"));
-      if (bounds.empty() || !a.named.empty()) fail("range() is not given its bounds");
-      const std::int64_t begin = bounds.size() > 1 ? bounds[0] : 0, end = bounds[bounds.size() > 1 ? 1 : 0];
-      const std::int64_t step = bounds.size() > 2 ? bounds[2] : 1;
-      if (step == 0) fail("range()'s step is zero");
-      for (const std::int64_t bound : bounds)
-        if (bound < -kFurthest || bound > kFurthest) fail("range() is too long");
-      std::vector<Value> numbers;
-      for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
-        if (static_cast<std::int64_t>(numbers.size()) == kMostItems) fail("range() is too long");
-        numbers.emplace_back(i);
-      }
-      return Value::list(std::move(numbers));
-    });
-  if (name != "namespace" && name != "dict") return Value();
-  return Value::function(name, [name](const Arguments& a) {
-    Dict fields;
-    if (a.positional.size() > 1) fail(name + "() takes one dict");
-    for (const Value& from : a.positional) {
-      if (!from.dict()) fail(name + "() of a " + from.type_name() + " is not supported");
-      fields = *from.dict();
-    }
-    for (const auto& [key, value] : a.named) fields.set(Text(key), value);
-    if (name == "dict") return Value::dict(std::move(fields));
-    return Value(std::make_shared<Namespace>(Namespace{std::move(fields)}));
-  });
+  const Value result = found->second(input, arguments);
+  const bool stays_safe = input.text() && input.text()->is_safe() && result.text();
+  return stays_safe ? Value(result.text()->made_safe()) : result;  // of Python's Markup.upper() and the like
 }
 
 }  // namespace stagformer::internal::jinja

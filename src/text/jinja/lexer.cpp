@@ -76,7 +76,8 @@ class Lexer {
   }
   static bool is_tag(char c) { return c == '{' || c == '%' || c == '#'; }
 
-  /// What is left of the text in front of a tag.
+  /// What is left of the text in front of a tag. By -: no white space at its end. Else, in front of a block
+  /// or a comment and unless by +, no blanks between the beginning of the line and the tag (lstrip_blocks).
   std::string data_before(std::string text, char kind, char sign) const {
     if (sign == '-') return strip(Text(text), Side::right).bytes();
     if (sign == '+' || kind == '{') return text;
@@ -96,7 +97,8 @@ class Lexer {
     end_block(sign);
   }
 
-  /// Behind a block or a comment.
+  /// Behind a block or a comment. By -: all white space goes, else, unless by +, the end of the line
+  /// (trim_blocks).
   void end_block(char sign) {
     if (sign == '-')
       skip_blanks();
@@ -108,6 +110,7 @@ class Lexer {
     const bool print = kind == '{';
     add(print ? Token::Kind::print_begin : Token::Kind::block_begin, "");
     const std::string_view close = print ? "}}" : "%}";
+    // Inside of brackets a closing sign is none: {{ {'a': {}} }}.
     for (int depth = 0;;) {
       skip_blanks();
       if (at_ >= source_.size()) refuse("a tag has no end");

@@ -19,6 +19,7 @@ constexpr std::array<std::string_view, 7> kOtherDictMethods = {"clear",   "copy"
 constexpr std::array<std::string_view, 11> kListMethods = {
     "append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"};
 
+/// A name that Python knows is not taken for a missing entry.
 template <typename Names>
 void refuse_known(const Names& names, const std::string& name, const char* type) {
   if (std::ranges::find(names, name) != names.end())
@@ -67,6 +68,7 @@ bool is_at_end(const Text& text, const std::string& method, const Arguments& arg
   });
 }
 
+/// In characters, not in bytes.
 Value find_text(const Text& text, const Arguments& arguments) {
   arguments.expect("find()", {"sub"});
   const std::size_t found = text.bytes().find(text_argument(arguments, 0, "find"));
@@ -107,7 +109,9 @@ Value entries_of(const Dict& dict, const std::string& what) {
     values.push_back(what == "keys"     ? Value(key)
                      : what == "values" ? value
                                         : Value::list({Value(key), value}, true));
-  return Value::list(std::move(values));
+  return Value::view(std::move(values), what == "keys"     ? "dict_keys"
+                                        : what == "values" ? "dict_values"
+                                                           : "dict_items");
 }
 
 Value get_entry(const Dict& dict, const Arguments& arguments) {
@@ -159,6 +163,8 @@ std::int64_t bound_of(const Value& value, std::int64_t fallback, std::int64_t co
 
 Value attribute_of(const Value& value, const std::string& name) {
   if (value.is_undefined()) refuse_undefined(value, name);
+  if (value.text() && value.text()->is_safe())
+    fail("methods of a text behind the filter 'safe' are not supported");
   if (const Text* text = value.text()) return text_method(*text, name);
   if (value.dict()) return dict_attribute(value, name);
   if (value.list()) refuse_known(kListMethods, name, "list");
@@ -173,7 +179,7 @@ Value item_of(const Value& value, const Value& index) {
     const Value* found = value.dict() ? value.dict()->find(name->bytes()) : nullptr;
     return found ? *found : attribute_of(value, name->bytes());
   }
-  const bool row = value.text() || (value.list() && !value.list()->generator);
+  const bool row = value.text() || is_indexed(value);
   if (row && (index.get<std::int64_t>() || index.get<bool>()))
     return entry_at(elements(value), integer_of(index, "an index"));
   return Value(Undefined{"an element"});
@@ -181,7 +187,7 @@ Value item_of(const Value& value, const Value& index) {
 
 Value slice_of(const Value& value, const Value& begin, const Value& end, const Value& step) {
   if (value.is_undefined()) refuse_undefined(value, "slice");
-  if (!value.text() && (!value.list() || value.list()->generator))
+  if (!value.text() && !is_indexed(value))
     fail(std::string("a ") + value.type_name() + " cannot be cut into slices");
   const std::vector<Value> items = elements(value);
   const auto count = static_cast<std::int64_t>(items.size());
@@ -200,7 +206,9 @@ Value slice_of(const Value& value, const Value& begin, const Value& end, const V
     else
       kept.push_back(item);
   }
-  return value.text() ? Value(text) : Value::list(std::move(kept), value.list()->tuple);
+  return value.text()           ? Value(text)
+         : is_plain_list(value) ? Value::list(std::move(kept), value.list()->tuple)
+                                : Value::view(std::move(kept), value.list()->view);
 }
 
 }  // namespace stagformer::internal::jinja

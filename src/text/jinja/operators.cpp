@@ -24,6 +24,7 @@ double as_double(const Value& value) {
   return value.get<double>() ? *value.get<double>() : static_cast<double>(integer_of(value, "an operand"));
 }
 
+/// Python rounds down, C++ towards zero.
 std::int64_t floor_divided(std::int64_t a, std::int64_t b) {
   const std::int64_t quotient = a / b;
   return a % b != 0 && (a < 0) != (b < 0) ? quotient - 1 : quotient;
@@ -39,6 +40,7 @@ Value of_integers(const std::string& sign, std::int64_t a, std::int64_t b) {
   if (sign == "+" || sign == "-" || sign == "*") return Value(result);
   if (b == 0) fail("division by zero");
   if (sign == "/") return Value(static_cast<double>(a) / static_cast<double>(b));
+  // The least integer has no opposite: multiplying and subtracting find that out.
   if (b == -1) return of_integers(sign == "//" ? "*" : "-", a, sign == "//" ? -1 : a);
   const std::int64_t quotient = floor_divided(a, b);
   return Value(sign == "//" ? quotient : a - quotient * b);
@@ -51,10 +53,12 @@ Value of_floats(const std::string& sign, double a, double b) {
   if (b == 0) fail("division by zero");
   if (sign == "/") return Value(a / b);
   if (sign == "//") return Value(std::floor(a / b));
+  // The remainder has the divisor's sign.
   const double rest = std::fmod(a, b);
   return Value(rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest);
 }
 
+/// How often a text or list of so many items is repeated; none of nothing, however often.
 std::int64_t copies_of(std::int64_t length, const Value& count) {
   const std::int64_t copies = std::max<std::int64_t>(0, integer_of(count, "a factor"));
   if (length > 0 && copies > kLargestResult / length) fail("a repeated value is too long");
@@ -74,7 +78,7 @@ Value repeated(const Value& value, const Value& count) {
 }
 
 bool is_row(const Value& value) {
-  return value.text() || (value.list() && !value.list()->generator);
+  return value.text() || is_plain_list(value);
 }
 
 Value joined(const Value& a, const Value& b) {
@@ -98,11 +102,15 @@ Value binary(const std::string& sign, const Value& a, const Value& b) {
   if (sign == "*" && is_row(a) && is_integer(b)) return repeated(a, b);
   if (sign == "*" && is_integer(a) && is_row(b)) return repeated(b, a);
   const bool alike = is_row(a) && is_row(b) && std::string(a.type_name()) == b.type_name();
+  const auto is_safe = [](const Value& value) { return value.text() && value.text()->is_safe(); };
+  if (alike && (is_safe(a) || is_safe(b)))
+    fail("'" + sign + "' of a text behind the filter 'safe' is not supported");
   if (sign == "+" && alike) return joined(a, b);
   refuse(sign, a, b);
 }
 
 Value negated(const Value& value) {
+  if (const double* number = value.get<double>()) return Value(-*number);  // of 0.0: -0.0
   return binary("-", Value(std::int64_t{0}), value);
 }
 

@@ -23,6 +23,7 @@ struct Scope {
   Dict names;
 };
 
+/// What becomes of the loop around a statement.
 enum class Flow { on, next, out };
 
 class Interpreter {
@@ -85,6 +86,7 @@ class Interpreter {
     return Flow::on;
   }
 
+  /// One name takes the whole value, several take it apart.
   static void assign(const std::vector<std::string>& targets, const Value& value, Scope& scope) {
     if (targets.size() == 1) return scope.set(targets[0], value);
     const std::vector<Value> items = elements(value);
@@ -115,6 +117,7 @@ class Interpreter {
         assign(statement.targets, item, inner);
         return !truth(evaluate(*statement.filter, inner));
       });
+    // An {% else %} is for loops without a turn; loop.* counts the items that the condition let through.
     if (items.empty()) return run(statement.otherwise, scope, out);
     for (std::size_t i = 0; i < items.size(); ++i) {
       Scope inner(&scope);
@@ -150,6 +153,7 @@ class Interpreter {
     const std::vector<std::string> names(macro.targets.begin() + 1, macro.targets.end());
     arguments.expect("the macro '" + macro.targets[0] + "'", names);
     if (++calls_ > kDeepestCalls) fail("macros call each other too deep");
+    // Defaults may use the parameters in front of them.
     Scope inner(&root_);
     for (std::size_t i = 0; i < names.size(); ++i) {
       const Value* given = arguments.find(i, names[i]);

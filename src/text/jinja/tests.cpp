@@ -10,7 +10,7 @@ namespace {
 using Test = bool (*)(const Value&);
 
 bool is_row(const Value& v) {
-  return v.text() || v.dict() || v.is_undefined() || (v.list() && !v.list()->generator);
+  return v.text() || v.dict() || v.is_undefined() || is_indexed(v);
 }
 
 const std::map<std::string, Test>& plain_tests() {

@@ -31,6 +31,7 @@ class Stripper {
 }  // namespace
 
 Text& Text::operator+=(const Text& other) {
+  safe_ = false;
   if (any_foreign() || other.any_foreign()) {
     foreign_.resize(bytes_.size());
     foreign_.insert(foreign_.end(), other.foreign_.begin(), other.foreign_.end());

@@ -24,6 +24,14 @@ class Text {
   /// [bytes], or nothing where no byte is.
   const std::vector<bool>& foreign() const { return foreign_; }
 
+  /// A result of the filter `safe`, which prints as any text does; Python joins and quotes it otherwise.
+  bool is_safe() const { return safe_; }
+  Text made_safe() const {
+    Text text = *this;
+    text.safe_ = true;
+    return text;
+  }
+
   Text& operator+=(const Text& other);
   /// Bytes [begin, end).
   Text part(std::size_t begin, std::size_t end) const;
@@ -36,6 +44,7 @@ class Text {
  private:
   std::string bytes_;          // valid UTF-8
   std::vector<bool> foreign_;  // by byte; empty: none is
+  bool safe_ = false;
 };
 
 /// Where characters begin, then the number of bytes: one entry more than the text has characters.

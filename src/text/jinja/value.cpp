@@ -60,6 +60,7 @@ const char* Value::type_name() const {
                                            "str",       "list", "dict", "namespace", "function"};
   if (list() && list()->tuple) return "tuple";
   if (list() && list()->generator) return "generator";
+  if (list() && !list()->view.empty()) return list()->view.data();
   return kNames[data_.index()];
 }
 
@@ -81,6 +82,25 @@ void Arguments::expect(const std::string& function, const std::vector<std::strin
   }
 }
 
+namespace {
+
+/// The items of a list; those of a generator once.
+const std::vector<Value>& items_of(const List& list) {
+  if (list.spent) fail("a generator is gone through twice (| list keeps what it gives)");
+  list.spent = list.generator;
+  return list.items;
+}
+
+}  // namespace
+
+bool is_plain_list(const Value& value) {
+  return value.list() && !value.list()->generator && value.list()->view.empty();
+}
+
+bool is_indexed(const Value& value) {
+  return is_plain_list(value) || (value.list() && value.list()->view == "range");
+}
+
 bool truth(const Value& value) {
   if (const Text* text = value.text()) return !text->empty();
   if (const List* list = value.list()) return list->generator || !list->items.empty();
@@ -96,7 +116,8 @@ bool equal(const Value& a, const Value& b) {
   if (is_number(a) && is_number(b)) return as_double(a) == as_double(b);
   if (a.text() && b.text()) return *a.text() == *b.text();
   if (a.list() && b.list())
-    return a.list()->tuple == b.list()->tuple && std::ranges::equal(a.list()->items, b.list()->items, equal);
+    return a.list()->tuple == b.list()->tuple && a.list()->view == b.list()->view &&
+           std::ranges::equal(a.list()->items, b.list()->items, equal);
   if (a.dict() && b.dict()) return equal_dicts(*a.dict(), *b.dict());
   if (a.name_space() || b.name_space()) return a.name_space() == b.name_space();
   if (a.function() || b.function()) return a.function() == b.function();
@@ -118,7 +139,9 @@ bool contains(const Value& container, const Value& item) {
     return text->bytes().find(item.text()->bytes()) != std::string::npos;
   }
   if (const List* list = container.list())
-    return std::ranges::any_of(list->items, [&](const Value& value) { return equal(value, item); });
+    return std::ranges::any_of(items_of(*list), [&](const Value& value) { return equal(value, item); });
+  if (container.dict() && (item.list() || item.dict()))
+    fail(std::string("a ") + item.type_name() + " is no key of a dict");
   if (const Dict* dict = container.dict()) return item.text() && dict->find(item.text()->bytes());
   if (container.is_undefined()) return false;
   fail(std::string("'in' is not supported for ") + container.type_name());
@@ -126,7 +149,7 @@ bool contains(const Value& container, const Value& item) {
 
 std::vector<Value> elements(const Value& value) {
   std::vector<Value> items;
-  if (const List* list = value.list()) return list->items;
+  if (const List* list = value.list()) return items_of(*list);
   if (const Dict* dict = value.dict()) {
     for (const auto& entry : dict->entries) items.emplace_back(entry.first);
   } else if (const Text* text = value.text()) {

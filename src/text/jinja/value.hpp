@@ -27,6 +27,10 @@ struct List {
   std::vector<Value> items;
   bool tuple = false;
   bool generator = false;  ///< of map, select and the like: goes into loops and filters, has no length
+  /// What it is in Python where that is no list: "range", "dict_keys". Such a thing prints otherwise.
+  std::string_view view = {};
+  /// A generator that has been gone through; Python finds nothing in it a second time.
+  mutable bool spent = false;
 };
 struct Dict {
   std::vector<std::pair<Text, Value>> entries;  ///< in the order of insertion
@@ -58,6 +62,10 @@ class Value {
   }
   static Value generator(std::vector<Value> items) {
     return Value(std::shared_ptr<const List>(std::make_shared<List>(List{std::move(items), false, true})));
+  }
+  static Value view(std::vector<Value> items, std::string_view name) {
+    return Value(
+        std::shared_ptr<const List>(std::make_shared<List>(List{std::move(items), false, false, name})));
   }
   static Value dict(Dict dict) {
     return Value(std::shared_ptr<const Dict>(std::make_shared<Dict>(std::move(dict))));
@@ -105,6 +113,10 @@ class Problem : public std::runtime_error {
 };
 [[noreturn]] void fail(const std::string& problem);
 
+/// A list or a tuple.
+bool is_plain_list(const Value& value);
+/// What has places: these and ranges.
+bool is_indexed(const Value& value);
 bool truth(const Value& value);
 bool equal(const Value& a, const Value& b);
 /// Python's a < b; fails for what has no order.

@@ -12,6 +12,8 @@
 namespace stagformer::internal::jinja {
 namespace {
 
+/// Python's isprintable(): neither controls, formats, surrogates and private characters nor, but for the
+/// blank, separators.
 bool is_printable(char32_t c) {
   if (c == ' ') return true;
   const utf8proc_category_t category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
@@ -25,6 +27,7 @@ std::string escaped(char32_t c) {
   return buffer;
 }
 
+/// Python's repr() of a string: in double quotes only where that saves escapes.
 std::string quoted(const std::string& text) {
   const bool single = text.find('\'') == std::string::npos || text.find('"') != std::string::npos;
   const char quote = single ? '\'' : '"';
@@ -43,6 +46,7 @@ std::string quoted(const std::string& text) {
   return out + quote;
 }
 
+/// What prints a list or a dict marks all of its text where any of it is foreign.
 bool any_foreign(const Value& value) {
   if (const Text* text = value.text()) return text->any_foreign();
   if (const List* list = value.list()) return std::ranges::any_of(list->items, any_foreign);
@@ -70,8 +74,10 @@ std::string repr_dict(const Dict& dict) {
 }
 
 std::string repr(const Value& value) {
+  if (value.text() && value.text()->is_safe())
+    fail("a list or dict of a text behind the filter 'safe' cannot be printed");
   if (const Text* text = value.text()) return quoted(text->bytes());
-  if (const List* list = value.list()) return repr_list(*list);
+  if (is_plain_list(value)) return repr_list(*value.list());
   if (const Dict* dict = value.dict()) return repr_dict(*dict);
   if (value.is_undefined()) return "Undefined";
   return to_text(value).bytes();
@@ -99,7 +105,7 @@ class JsonWriter {
  private:
   void write(const Value& value, std::int64_t depth) {
     if (const Text* text = value.text()) return write_text(text->bytes());
-    if (const List* list = value.list(); list && !list->generator)
+    if (const List* list = value.list(); is_plain_list(value))
       return write_all("[", "]", list->items.size(), depth,
                        [&](std::size_t i) { write(list->items[i], depth + 1); });
     if (const Dict* dict = value.dict()) return write_dict(*dict, depth);
@@ -189,8 +195,7 @@ Text to_text(const Value& value) {
   if (const bool* flag = value.get<bool>()) return *flag ? "True" : "False";
   if (const std::int64_t* integer = value.get<std::int64_t>()) return std::to_string(*integer);
   if (const double* number = value.get<double>()) return float_text(*number);
-  if ((value.list() && !value.list()->generator) || value.dict())
-    return Text(repr(value), any_foreign(value));
+  if (is_plain_list(value) || value.dict()) return Text(repr(value), any_foreign(value));
   fail(std::string("a ") + value.type_name() + " cannot be printed");
 }
 
