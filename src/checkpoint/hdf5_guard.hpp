@@ -16,7 +16,7 @@ class Hdf5Guard {
   /// Guards do nothing before this: only a program that owns its process may take signals and end it.
   static void enable();
 
-  static constexpr int kMostSeconds = 10;  // of the thread's own time; an index takes milliseconds
+  static constexpr int kMostSeconds = 5;  // of the thread's own time; an index takes milliseconds
 
   explicit Hdf5Guard(const std::string& path);
   ~Hdf5Guard();

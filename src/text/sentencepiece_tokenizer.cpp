@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "stagformer/error.hpp"
+#include "text/sentencepiece_check.hpp"
 
 // Exported by the library, declared in its public headers only in later versions.
 namespace sentencepiece::logging {
@@ -48,6 +49,7 @@ SentencePieceTokenizer::SentencePieceTokenizer(std::span<const std::byte> model)
   sentencepiece::logging::SetMinLogLevel(kFatalOnly);  // errors come back as a status
   if (model.empty()) refuse("the model is empty");
   const std::string_view bytes(reinterpret_cast<const char*>(model.data()), model.size());
+  check_sentencepiece_pieces(bytes);
   const auto status = processor_->LoadFromSerializedProto(bytes);
   if (!status.ok()) refuse("the library refuses the model: " + status.ToString());
   if (processor_->GetPieceSize() <= 0) refuse("the model has no pieces");

@@ -57,6 +57,16 @@ def stored(dataset: h5py.Dataset) -> tuple:
     return number_format, dataset[()], tuple(int(extent) for extent in dataset.attrs.get("shape", dataset.shape))
 
 
+def with_biases(model: Model) -> Model:
+    """Queries, keys and values of heads that are 8 wide, 4 and 2 of them."""
+    rng = np.random.default_rng(3)
+    for layer in range(model.layers):
+        for part, size in (("q", 32), ("k", 16), ("v", 16)):
+            values = rng.normal(0, 0.5, size).astype("<f4")
+            model.weights[f"layers/{layer}/self_attention/{part}/bias"] = ("f32", values, (size,))
+    return model
+
+
 def as_f16(model: Model) -> Model:
     """Matrices as float16; the values in f32 are what is left of them."""
     return Model(model.config, {name: ("f16", array.astype("<f2"), shape) if len(shape) > 1 else (kind, array, shape)

@@ -77,6 +77,26 @@ class Export(TestCase):
                 _, done = self.export(path)
                 self.assertIn("q8_0: convert them first", done.stderr)
 
+    def test_kinds_of_models(self):
+        """Untied heads, biases, scaled rotary positions, the other activation, several ends: cut into sections and joined again."""
+        llama3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                  "original_max_position_embeddings": 16}
+        cases = {"untied": ("untied", {}), "biased": ("decoder1", {"attention_bias": True}), "scaled": ("decoder1", {"rope_scaling": llama3}),
+                 "gelu": ("decoder1", {"hidden_act": "gelu_pytorch_tanh", "eos_token_id": [257, 258], "rms_norm_eps": 1e-6})}
+        for name, (golden, config) in cases.items():
+            with self.subTest(name):
+                model = foreign.read_model(checkpoint(golden))
+                if name == "biased":
+                    foreign.with_biases(model)
+                first = self.folder / f"{name}.h5"
+                self.succeeds(run("import", "--input", foreign.write_folder(self.folder / name, model, **config), "--output", first,
+                                  "--sections", model.layers))
+                second = self.back(first, [model.layers])
+                self.same(first, second)
+                a, b = foreign.read_model(first).config, foreign.read_model(second).config
+                self.assertEqual(b["sections"]["count"], 1)
+                self.assertEqual(compared(a), compared(b))
+
     def test_a_model_with_its_tokenizer(self):
         """A folder's tokenizer.json goes through a checkpoint and comes out as it was; so do the values."""
         folder = foreign.write_folder(self.folder / "source", foreign.read_model(checkpoint("decoder1")))

@@ -101,17 +101,9 @@ class RoundTrip(ImportTest):
         self.assertEqual(self.scored(first), self.scored(second, ranks=4))
         self.assertEqual(foreign.read_model(first).weights["head/weight"][1].tobytes(), model.weights["head/weight"][1].tobytes())
 
-    def with_biases(self) -> foreign.Model:
-        model, rng = foreign.read_model(checkpoint("decoder1")), np.random.default_rng(3)
-        for layer in range(model.layers):
-            for part, size in (("q", 32), ("k", 16), ("v", 16)):
-                values = rng.normal(0, 0.5, size).astype("<f4")
-                model.weights[f"layers/{layer}/self_attention/{part}/bias"] = ("f32", values, (size,))
-        return model
-
     def test_biases(self):
         """Qwen2 keeps a head's halves, llama has neighbouring pairs: the same model three ways."""
-        model = self.with_biases()
+        model = foreign.with_biases(foreign.read_model(checkpoint("decoder1")))
         paths = [self.imported(self.gguf(model), "llama.h5"),
                  self.imported(self.gguf(model, architecture="qwen2"), "qwen2.h5"),
                  self.imported(foreign.write_folder(self.folder / "hf", model, architectures=["Qwen2ForCausalLM"],
@@ -137,7 +129,7 @@ class RoundTrip(ImportTest):
                    "blk.1.attn_k_norm.weight", "missing")
 
     def test_a_bias_of_the_output(self):
-        model = self.with_biases()
+        model = foreign.with_biases(foreign.read_model(checkpoint("decoder1")))
         for layer in range(model.layers):
             model.weights[f"layers/{layer}/self_attention/o/bias"] = ("f32", np.zeros(32, "<f4"), (32,))
         self.imported(foreign.write_folder(self.folder / "zero", model, attention_bias=True))

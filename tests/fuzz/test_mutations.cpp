@@ -129,6 +129,17 @@ TEST_P(Mutations, DeepListsAreNoTrouble) {
   }
 }
 
+/// Found by launch/fuzz: the library ended the process over a piece of zeros.
+TEST(Sentencepiece, APieceOfZerosIsRefused) {
+  const Reader& reader = reader_named("sentencepiece");
+  std::string model = reader.seeds().front();
+  const std::size_t at = model.find("</s>");
+  ASSERT_NE(at, std::string::npos);
+  model.replace(at, 4, 4, '\0');
+  EXPECT_NE(reader.refusal(std::as_bytes(std::span(model))).value_or("").find("piece 2 holds the byte 0"),
+            std::string::npos);
+}
+
 std::vector<const char*> names() {
   std::vector<const char*> all;
   for (const Reader& reader : readers()) all.push_back(reader.name);

@@ -34,6 +34,14 @@ def derived(name: str, source: str = "Q4_1") -> Path:
     return target
 
 
+def log_softmax_of(logits: np.ndarray, tokens: list[int]) -> np.ndarray:
+    """Of one token a row, in float64."""
+    logits = logits.astype(np.float64)
+    most = logits.max(axis=1)
+    total = most + np.log(np.exp(logits - most[:, None]).sum(axis=1))
+    return logits[np.arange(len(tokens)), tokens] - total
+
+
 class Reference:
     """One model in llama.cpp, logits of all positions, caches in float32."""
 
@@ -49,10 +57,7 @@ class Reference:
 
     def log_probabilities(self, tokens: list[int]) -> np.ndarray:
         """Of every token but the first."""
-        logits = self.logits(tokens)[:-1].astype(np.float64)
-        most = logits.max(axis=1)
-        total = most + np.log(np.exp(logits - most[:, None]).sum(axis=1))
-        return logits[np.arange(len(tokens) - 1), tokens[1:]] - total
+        return log_softmax_of(self.logits(tokens)[:-1], tokens[1:])
 
     def greedy(self, prompt: list[int], count: int) -> list[int]:
         self.model.reset()

@@ -26,6 +26,8 @@ class PairTokenizer final : public Tokenizer {
     }
     return ids;
   }
+  Ids encode_chat(std::string_view text, const std::vector<bool>&) const override { return encode(text); }
+  std::string token_name(std::int32_t) const override { return ""; }
   std::string token_bytes(std::int32_t) const override { return ""; }
   std::string decode(std::span<const std::int32_t>) const override { return ""; }
   std::int64_t vocab_size() const override { return 260; }
