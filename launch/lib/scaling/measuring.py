@@ -15,7 +15,7 @@ from .places import Place, Places, reason_in
 from .study import FILLED, ONE_RANK, SEQUENTIAL, STAGGERED, Point, Study, StudyError
 
 CALIBRATIONS = 3  # of which the quickest counts, figure by figure: a machine that others use too is slow for a minute at times
-TRIES, STEADY = 4, 0.08  # runs of a round; how far the predictions in front of it and behind it may lie apart
+TRIES, STEADY = 3, 0.08  # runs of a round; how far the predictions in front of it and behind it may lie apart
 fresh: set[Path] = set()  # machine files that this process has measured
 EMULATED_RANKS = 2  # that compute at the same time while the machine of an emulation is measured
 
