@@ -54,7 +54,8 @@ class Value {
 
   Value() : data_(Undefined{}) {}
   template <typename T>
-  requires std::constructible_from<Variant, std::in_place_type_t<T>, T> Value(T data)
+  requires(!std::same_as<T, Value>) && std::constructible_from<Variant, std::in_place_type_t<T>, T> Value(
+                                           T data)
       : data_(std::in_place_type<T>, std::move(data)) {}
   Value(const char* text) : data_(Text(text)) {}
   static Value list(std::vector<Value> items, bool tuple = false) {
