@@ -133,7 +133,7 @@ class BenchCommand final : public Command {
     if (machine_) {  // the speeds of the file
       const FormatSpeed& speed = machine_->speed_of(run.index().datasets.at(head_name(run.config())).format);
       const auto total = static_cast<double>(bytes.total());
-      return {bytes.total(), 1 / speed.read_s_per_byte.at(total), speed.operations_per_s,
+      return {bytes.total(), 1 / speed.together.read_s_per_byte.at(total), speed.operations_per_s,
               speed.operations_per_s};
     }
     const RankFacts& facts = run.facts()[static_cast<std::size_t>(run.world().rank())];

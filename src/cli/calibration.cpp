@@ -110,11 +110,15 @@ class Calibration {
                     parts.layers_s / 10);
   }
 
+  /// How many ranks take turns in a model for such a measurement.
+  int turns(AtWork at_work) const { return at_work == AtWork::one ? world_->size() : 1; }
+
   /// Of the feed-forward products, as nothing else goes on there. One row and several take turns, so that
   /// both see the memory as fast as it then is.
-  Curve row_factor(NumberFormat format, double bytes) {
-    CalibrationModel measured = model(CalibrationShape::of(std::min(bytes, most_bytes_), format, kRowWidth),
-                                      format, {.most_batch = std::ranges::max(kRowCounts)});
+  Curve row_factor(NumberFormat format, double bytes, AtWork at_work) {
+    CalibrationShape shape = CalibrationShape::of(std::min(bytes, most_bytes_), format, kRowWidth);
+    shape.turns = turns(at_work);
+    CalibrationModel measured = model(shape, format, {.most_batch = std::ranges::max(kRowCounts)});
     std::vector<Curve::Point> points{{1, 1}};
     for (const std::int64_t rows : kRowCounts) {
       const double one = measured.measure(1).feed_forward_s;
@@ -137,24 +141,33 @@ class Calibration {
                           static_cast<double>((kRows - 1) * shape.layers);
   }
 
-  FormatSpeed products(const Machine& machine, NumberFormat format) {
-    FormatSpeed speed;
-    speed.format = format;
+  Curve read_s_per_byte(const Machine& machine, NumberFormat format, AtWork at_work) {
     std::vector<Curve::Point> read;
     for (double target = kLeastRead; target <= kMostRead; target *= 2) {
       if (target > most_bytes_ && !read.empty()) break;
-      const CalibrationShape shape = CalibrationShape::of(target, format);
+      CalibrationShape shape = CalibrationShape::of(target, format);
+      shape.turns = turns(at_work);
       const CalibrationParts parts = measure(shape, format);
       const auto bytes = static_cast<double>(parts.bytes.total());
       if (!read.empty() && bytes <= read.back().x) continue;
       read.push_back({bytes, product_seconds(machine, parts, shape) / shape.bytes(format)});
     }
+    return Curve(read);
+  }
+
+  ReadSpeed reading(const Machine& machine, NumberFormat format, AtWork at_work) {
+    return {read_s_per_byte(machine, format, at_work), row_factor(format, ReadSpeed::kNearBytes, at_work),
+            row_factor(format, ReadSpeed::kFarBytes, at_work)};
+  }
+
+  FormatSpeed products(const Machine& machine, NumberFormat format) {
+    FormatSpeed speed;
+    speed.format = format;
+    speed.together = speed.alone = reading(machine, format, AtWork::all);
+    if (world_->size() > 1) speed.alone = reading(machine, format, AtWork::one);
     const CalibrationParts prompt =
         measure(CalibrationShape::of(std::min(kPromptTarget, most_bytes_), format), format,
                 {.depth = kPrompt, .prompt = kPrompt});
-    speed.read_s_per_byte = Curve(read);
-    speed.row_factor = row_factor(format, FormatSpeed::kNearBytes);
-    speed.row_factor_far = row_factor(format, FormatSpeed::kFarBytes);
     speed.operations_per_s = prompt.operations / prompt.prompt_s;
     return speed;
   }
@@ -194,13 +207,17 @@ std::string machine_table(const Machine& m) {
       m.layer_s * 1e6, m.cross_s * 1e6, m.choice_s * 1e6, 1e-9 / std::max(m.cache_s_per_byte, 1e-15));
   text += line;
   text +=
-      "| weights | GB/s in steps of 1 MiB | 16 MiB | 256 MiB | a step of 8 rows over 1 | prompts GFLOP/s |\n"
-      "|---|---|---|---|---|---|\n";
+      "| weights | GB/s in steps of 1 MiB | 16 MiB | 256 MiB | the same, one rank alone | a step of 8 rows "
+      "over 1 "
+      "| prompts GFLOP/s |\n"
+      "|---|---|---|---|---|---|---|\n";
   for (const FormatSpeed& f : m.formats) {
-    const auto rate = [&](double bytes) { return 1e-9 / f.read_s_per_byte.at(bytes); };
-    std::snprintf(line, sizeof line, "| %s | %.1f | %.1f | %.1f | %.2f | %.0f |\n", name_of(f.format),
-                  rate(1 << 20), rate(16 << 20), rate(256 << 20), f.row_factor.at(8),
-                  f.operations_per_s * 1e-9);
+    const auto rate = [](const ReadSpeed& speed, double bytes) {
+      return 1e-9 / speed.read_s_per_byte.at(bytes);
+    };
+    std::snprintf(line, sizeof line, "| %s | %.1f | %.1f | %.1f | %.1f | %.2f | %.0f |\n", name_of(f.format),
+                  rate(f.together, 1 << 20), rate(f.together, 16 << 20), rate(f.together, 256 << 20),
+                  rate(f.alone, 256 << 20), f.together.row_factor.at(8), f.operations_per_s * 1e-9);
     text += line;
   }
   text += "\n| message bytes | latency us | gap us |\n|---|---|---|\n";

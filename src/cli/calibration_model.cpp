@@ -12,6 +12,8 @@ namespace stagformer::internal {
 namespace {
 
 constexpr double kSecondsAPoint = 0.06;
+constexpr std::int64_t kLeastSteps = 4, kMostSteps = 400;
+constexpr std::int64_t kCheapRows = 8;  // take about as long as one: more of them get fewer steps
 constexpr double kGuessedRate = 10e9, kGuessedOverhead = 1e-5;  // bytes a second, seconds a step
 
 /// The log of a run that is one of many measurements is of no interest.
@@ -42,6 +44,12 @@ double bits_of(NumberFormat format) {
   return 32;
 }
 
+/// Ranks that take turns are one replica's.
+BenchSettings in_turns(BenchSettings settings, int turns) {
+  settings.run.replicas = settings.run.replicas.value_or(turns) / turns;
+  return settings;
+}
+
 }  // namespace
 
 CalibrationShape CalibrationShape::of(double bytes, NumberFormat format, std::int64_t width) {
@@ -62,27 +70,30 @@ double CalibrationShape::bytes(NumberFormat format) const {
 }
 
 std::string CalibrationShape::json() const {
+  nlohmann::json parts = {{"count", sections * turns}, {"layers_per_section", layers}};
+  if (turns > 1) parts["links"] = "chained";
   const nlohmann::json config = {{"hidden_size", width},
                                  {"intermediate_size", inner},
                                  {"num_attention_heads", heads()},
                                  {"num_key_value_heads", heads() / 2},
                                  {"vocab_size", vocabulary},
                                  {"max_position_embeddings", 4096},
-                                 {"sections", {{"count", sections}, {"layers_per_section", layers}}}};
+                                 {"sections", parts}};
   return config.dump();
 }
 
 CalibrationModel::CalibrationModel(const MpiSession& session, const BenchSettings& settings,
                                    const std::string& command_line, const CalibrationShape& shape,
                                    NumberFormat format, const CalibrationPoint& at)
-    : settings_(settings),
+    : settings_(in_turns(settings, shape.turns)),
       run_(
           session, settings_.run, [this](SettingsVisitor& v) { settings_.visit(v); }, command_line,
           made_source("calibration", shape.json(), format)) {
   const Quiet quiet;
-  const double guess = shape.bytes(format) / kGuessedRate + kGuessedOverhead;
-  point_ = {at.prompt, std::clamp<std::int64_t>(std::llround(kSecondsAPoint / guess), 4, 400), 1, at.depth,
-            settings_.repetitions};
+  const double guess = shape.turns * (shape.bytes(format) / kGuessedRate + kGuessedOverhead);
+  point_ = {at.prompt,
+            std::clamp<std::int64_t>(std::llround(kSecondsAPoint / guess), kLeastSteps, kMostSteps), 1,
+            at.depth, settings_.repetitions};
   run_.open();
   EngineOptions options = settings_.run.engine_options();
   options.slots = static_cast<int>(at.most_batch);
@@ -96,6 +107,7 @@ CalibrationParts CalibrationModel::measure(std::int64_t batch) {
   const Quiet quiet;
   BenchPoint point = point_;
   point.batch = batch;
+  point.decode = std::max(kLeastSteps, point.decode * kCheapRows / (kCheapRows + batch - 1));
   const BenchSamples samples = benchmark_->run(point, run_.replica_number() * batch);
   if (samples.stopped) throw AgreedError(ExitCode::interrupted, "stopped by a signal");
   CalibrationParts parts = parts_of(samples, point);

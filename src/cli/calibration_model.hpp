@@ -16,10 +16,11 @@
 
 namespace stagformer::internal {
 
-/// A decoder that is made for one measurement.
+/// A decoder that is made for one measurement: each rank runs one of its own, or a part of one.
 struct CalibrationShape {
   std::int64_t width = 64, inner = 64, layers = 1, vocabulary = 512;
-  int sections = 1;
+  int sections = 1;  ///< with so many layers each, on one rank
+  int turns = 1;     ///< ranks that hold a chained section each and compute one after another
 
   /// As many layers of a width as come nearest to so many bytes a step.
   static CalibrationShape of(double bytes, NumberFormat format, std::int64_t width);
@@ -28,6 +29,7 @@ struct CalibrationShape {
 
   /// Of 64 channels, as most models have them.
   std::int64_t heads() const { return std::max<std::int64_t>(2, width / 64); }
+  /// On one rank.
   double bytes(NumberFormat format) const;
   std::string json() const;
 };

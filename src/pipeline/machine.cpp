@@ -54,12 +54,24 @@ double time_of(const ObjectReader& object, const char* key, std::optional<double
   return seconds;
 }
 
+ReadSpeed read_speed_of(const ObjectReader& object) {
+  const char* far = object.find("row_factor_far") ? "row_factor_far" : "row_factor";
+  return {curve_of(object, "read_s_per_byte"), curve_of(object, "row_factor"), curve_of(object, far)};
+}
+
+json read_speed_json(const ReadSpeed& speed) {
+  return {{"read_s_per_byte", curve_json(speed.read_s_per_byte)},
+          {"row_factor", curve_json(speed.row_factor)},
+          {"row_factor_far", curve_json(speed.row_factor_far)}};
+}
+
 FormatSpeed speed_from(const json& value, NumberFormat format) {
   const ObjectReader object(value, std::string("formats.") + name_of(format),
-                            {"read_s_per_byte", "row_factor", "row_factor_far", "operations_per_s"});
-  const char* far = value.contains("row_factor_far") ? "row_factor_far" : "row_factor";
-  FormatSpeed speed{format, curve_of(object, "read_s_per_byte"), curve_of(object, "row_factor"),
-                    curve_of(object, far), object.number("operations_per_s")};
+                            {"read_s_per_byte", "row_factor", "row_factor_far", "operations_per_s", "alone"});
+  FormatSpeed speed{format, read_speed_of(object), read_speed_of(object), object.number("operations_per_s")};
+  if (const json* alone = object.find("alone"))
+    speed.alone = read_speed_of(
+        ObjectReader(*alone, object.path_of("alone"), {"read_s_per_byte", "row_factor", "row_factor_far"}));
   if (!(speed.operations_per_s > 0)) bad_value(object.path_of("operations_per_s"), "must be positive");
   return speed;
 }
@@ -95,7 +107,7 @@ double Curve::at(double x) const {
   return a.y + (b.y - a.y) * std::log(x / a.x) / std::log(b.x / a.x);
 }
 
-double FormatSpeed::seconds_per_byte(double bytes, double rows) const {
+double ReadSpeed::seconds_per_byte(double bytes, double rows) const {
   const double one = read_s_per_byte.at(bytes);
   if (rows <= 1) return one;
   if (bytes <= kNearBytes) return one * row_factor.at(rows);
@@ -163,11 +175,12 @@ std::string Machine::to_json() const {
                                    {"cache_s_per_byte", cache_s_per_byte},
                                    {"choice_s", choice_s},
                                    {"choice_s_per_token", choice_s_per_token}};
-  for (const FormatSpeed& speed : formats)
-    object["formats"][name_of(speed.format)] = {{"read_s_per_byte", curve_json(speed.read_s_per_byte)},
-                                                {"row_factor", curve_json(speed.row_factor)},
-                                                {"row_factor_far", curve_json(speed.row_factor_far)},
-                                                {"operations_per_s", speed.operations_per_s}};
+  for (const FormatSpeed& speed : formats) {
+    json entry = read_speed_json(speed.together);
+    entry["alone"] = read_speed_json(speed.alone);
+    entry["operations_per_s"] = speed.operations_per_s;
+    object["formats"][name_of(speed.format)] = entry;
+  }
   object["link"] = json::array();
   for (const LinkPoint& point : link.points())
     object["link"].push_back({point.bytes, point.latency_s, point.gap_s});
@@ -183,9 +196,9 @@ Machine Machine::built_in_machine() {
   machine.cache_s_per_byte = 1 / kReadRate;
   machine.choice_s = 5e-6;
   machine.choice_s_per_token = 2e-11;
-  for (const NumberFormat format : kFormats)
-    machine.formats.push_back({format, Curve({{1, 1 / kReadRate}}), Curve({{1, 1}, {32, 4}}),
-                               Curve({{1, 1}, {32, 4}}), kOperations});
+  const Curve rows({{1, 1}, {32, 4}});
+  const ReadSpeed speed{Curve({{1, 1 / kReadRate}}), rows, rows};
+  for (const NumberFormat format : kFormats) machine.formats.push_back({format, speed, speed, kOperations});
   machine.link = LinkModel::of(kLatency, kLinkRate);
   return machine;
 }

@@ -1,6 +1,6 @@
 // What a machine needs for the parts of a step: measured by `bench --calibrate`, read by `plan` and by
 // emulation. Everything is of one rank with its threads, while as many ranks of its host are at work as when
-// it was measured.
+// it was measured; products also while the others wait, as they do where sections run one after another.
 #pragma once
 
 #include <cstdint>
@@ -28,19 +28,29 @@ class Curve {
   std::vector<Point> points_;
 };
 
-/// Products with weights of one number format.
-struct FormatSpeed {
+/// Who computes while a rank does: all ranks, or it alone.
+enum class AtWork { all, one };
+
+/// How fast products of a decode step go.
+struct ReadSpeed {
   static constexpr double kNearBytes = 16 << 20, kFarBytes = 128 << 20;
 
-  NumberFormat format = NumberFormat::f32;
   Curve read_s_per_byte;  ///< of a decode step with one row, by the bytes that the rank reads in a step
   /// Time of a step's products by its rows, as a multiple of one row's: in steps of kNearBytes, which stay in
   /// a cache, and of kFarBytes, where more rows cost little as long as memory is what a step waits for.
   Curve row_factor, row_factor_far;
-  double operations_per_s = 0;  ///< prompts, two operations a multiply-add, attention and norms included
 
   /// Seconds a byte of weights in a step that reads `bytes` in all for so many rows.
   double seconds_per_byte(double bytes, double rows) const;
+};
+
+/// Products with weights of one number format.
+struct FormatSpeed {
+  NumberFormat format = NumberFormat::f32;
+  ReadSpeed together, alone;
+  double operations_per_s = 0;  ///< prompts, two operations a multiply-add, attention and norms included
+
+  const ReadSpeed& reading(AtWork at_work) const { return at_work == AtWork::one ? alone : together; }
 };
 
 struct Machine {

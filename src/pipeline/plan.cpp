@@ -63,6 +63,7 @@ double filled_rate(const CheckpointIndex& index, const Grid& grid, const EngineO
   if (groups == 1 || point.batch < groups) return 0;
   const double sequences = static_cast<double>(point.batch) / static_cast<double>(groups);
   point.batch = std::llround(sequences);
+  point.groups = groups;
   std::vector<RankWork> work = decode_work(index, grid, options, point, machine);
   for (RankWork& rank : work) rank.waits = false;
   const Timeline round = decode_timeline(work, messages_of(index.config, options, point.batch, point.batch),

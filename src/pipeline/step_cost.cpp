@@ -30,9 +30,19 @@ struct Group {
   int size() const { return end - first; }
 };
 
+/// Ranks take turns where each of them needs what the one before it made in the same step, unless other
+/// replicas or other groups of sequences keep them busy.
+AtWork at_work(const ModelConfig& config, const Grid& grid, const EngineOptions& options,
+               const BenchPoint& point) {
+  if (grid.replicas > 1 || point.groups > 1) return AtWork::all;
+  for (int rank = 1; rank < grid.ranks_per_replica(); ++rank)
+    if (step_runs_beside(config, options, grid.first_section(rank))) return AtWork::all;
+  return AtWork::one;
+}
+
 class RankCost {
  public:
-  RankCost(const CheckpointIndex& index, const RankPart& part, const EngineOptions& options,
+  RankCost(const CheckpointIndex& index, const Grid& grid, const RankPart& part, const EngineOptions& options,
            const BenchPoint& point, const Machine& machine)
       : index_(index),
         config_(index.config),
@@ -40,7 +50,9 @@ class RankCost {
         options_(options),
         point_(point),
         machine_(machine),
-        bytes_(step_bytes(index, part, options, point)) {}
+        bytes_(step_bytes(index, part, options, point)),
+        in_layers_(at_work(config_, grid, options, point)),
+        in_head_(grid.world > 1 && options.head != HeadMode::last ? AtWork::all : in_layers_) {}
 
   RankWork step() const {
     RankWork work;
@@ -96,9 +108,9 @@ class RankCost {
         visit(matrix, index_.datasets.at(layer_prefix(section, l) + matrix + "/weight"));
   }
 
-  double read(const DatasetInfo& info, double share, double rows) const {
-    return as_double(info.bytes) * share *
-           machine_.speed_of(info.format).seconds_per_byte(as_double(bytes_.total()), rows);
+  double read(const DatasetInfo& info, double rows, AtWork at_work) const {
+    return as_double(info.bytes) *
+           machine_.speed_of(info.format).reading(at_work).seconds_per_byte(as_double(bytes_.total()), rows);
   }
 
   /// What a batch reads once counts with its first section. `absorb`: what waits for another rank's message.
@@ -108,7 +120,7 @@ class RankCost {
     for_matrices(section, [&](const std::string& matrix, const DatasetInfo& info) {
       const bool own = is_cross(matrix);
       if (!own && section != group.first) return;
-      const double time = read(info, 1, as_double(point_.batch) * (own ? 1 : group.size()));
+      const double time = read(info, as_double(point_.batch) * (own ? 1 : group.size()), in_layers_);
       (makes_memory(matrix) && remote ? absorb : seconds) += time;
     });
     return seconds;
@@ -129,7 +141,7 @@ class RankCost {
 
   double head(double rows) const {
     const DatasetInfo& head = index_.datasets.at(head_name(config_));
-    return read(head, as_double(head_rows_held()) / as_double(config_.vocab_size), rows);
+    return read(head, rows, in_head_) * as_double(head_rows_held()) / as_double(config_.vocab_size);
   }
 
   const CheckpointIndex& index_;
@@ -139,6 +151,7 @@ class RankCost {
   const BenchPoint& point_;
   const Machine& machine_;
   const StepBytes bytes_;
+  const AtWork in_layers_, in_head_;
 };
 
 template <typename Work>
@@ -148,7 +161,7 @@ std::vector<RankWork> of_all_ranks(const CheckpointIndex& index, const Grid& gri
   std::vector<RankWork> all;
   for (int rank = 0; rank < grid.ranks_per_replica(); ++rank) {
     const RankPart part = rank_part(index.config, grid, rank, options.head);
-    all.push_back(work(RankCost(index, part, options, point, machine)));
+    all.push_back(work(RankCost(index, grid, part, options, point, machine)));
   }
   return all;
 }

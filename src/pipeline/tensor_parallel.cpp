@@ -60,7 +60,7 @@ double tensor_parallel_seconds(const CheckpointIndex& index, int ranks, const En
   double seconds = 0;
   for (const DatasetInfo* matrix : decoder.matrices) {
     seconds += static_cast<double>(matrix->bytes) * share *
-               machine.speed_of(matrix->format).seconds_per_byte(decoder.bytes * share, rows);
+               machine.speed_of(matrix->format).together.seconds_per_byte(decoder.bytes * share, rows);
   }
   seconds += machine.cache_s_per_byte * decoder.cache_bytes * share;
   // norms and meetings are every rank's own

@@ -111,6 +111,8 @@ class Calibration(TestCase):
         self.assertEqual(values["link"][0][1], 0)
         text = self.succeeds(run("plan", "--config", SHAPE, "--machine", machine, "--weights", "q8_0")).text
         self.assertIn(values["name"], text)
+        self.assertEqual(values["formats"]["f32"]["alone"], {key: values["formats"]["f32"][key] for key in
+                                                            ("read_s_per_byte", "row_factor", "row_factor_far")})
         again = self.folder / "again.json"
         values["layer_s"] = 123.0
         machine.write_text(json.dumps(values))
@@ -127,6 +129,14 @@ class Calibration(TestCase):
         values["layer_s"] = "fast"
         machine.write_text(json.dumps(values))
         self.fails(run("plan", "--config", SHAPE, "--machine", machine), CONFIG, str(machine), "layer_s")
+
+    def test_ranks_are_measured_together_and_in_turns(self):
+        machine = self.folder / "machine.json"
+        self.succeeds(run("bench", "--calibrate", machine, "--threads", "1", "--repetitions", "1", "--memory-limit", "4M", "--weights",
+                          "q8_0", ranks=2))
+        speed = json.loads(machine.read_text())["formats"]["q8_0"]
+        self.assertNotEqual(speed["alone"]["read_s_per_byte"], speed["read_s_per_byte"])
+        self.assertEqual([rows for rows, _ in speed["alone"]["row_factor"]], [1, 2, 4, 8, 16, 32])
 
     def test_what_is_refused(self):
         self.fails(run("bench", "--calibrate", "m.json", "--random", SHAPE), USAGE, "--calibrate")

@@ -23,13 +23,15 @@ CheckpointIndex model(const std::string& rest = "}}", NumberFormat format = Numb
   return random_index(std::string(kShape) + rest, format, 0);
 }
 
+const ReadSpeed kOneSecond{Curve({{1, 1}}), Curve({{1, 1}}), Curve({{1, 1}})};
+
 /// A byte of weights takes 1 s, everything else nothing.
 Machine bytes_only() {
   Machine machine;
   machine.name = "bytes";
   machine.measured = "by hand";
   for (const NumberFormat format : {NumberFormat::f32, NumberFormat::q8_0})
-    machine.formats.push_back({format, Curve({{1, 1}}), Curve({{1, 1}}), Curve({{1, 1}}), 1});
+    machine.formats.push_back({format, kOneSecond, kOneSecond, 1});
   machine.link = LinkModel({{0, 0, 0}});
   return machine;
 }
@@ -97,6 +99,50 @@ TEST(StepCost, RanksWaitWhereLinksAreChainedOrTheScheduleSaysSo) {
   EXPECT_TRUE(decode_work(model(), make_grid(4, 4), options, kPoint, bytes_only())[1].waits);
 }
 
+/// Computing alone a rank is twice as fast.
+Machine faster_alone() {
+  Machine machine = bytes_only();
+  for (FormatSpeed& speed : machine.formats) speed.alone.read_s_per_byte = Curve({{1, 0.5}});
+  return machine;
+}
+
+/// Seconds of the second rank's layers, as a share of what they take while all ranks compute.
+double layers_share(const std::string& links, Schedule schedule, int world, std::int64_t groups = 1) {
+  const CheckpointIndex index = model(links);
+  EngineOptions options = options_with(HeadMode::last);
+  options.schedule = schedule;
+  BenchPoint point = kPoint;
+  point.groups = groups;
+  const auto layers = [&](const Machine& machine) {
+    return decode_work(index, make_grid(world, 4), options, point, machine).back().layers_s;
+  };
+  return layers(faster_alone()) / layers(bytes_only());
+}
+
+TEST(StepCost, ARankIsFasterWhileTheOthersWait) {
+  const std::string chained = R"(, "links": "chained"}})",
+                    one_beside = R"(, "links": ["chained", "staggered", "chained"]}})";
+  EXPECT_EQ(layers_share("}}", Schedule::staggered, 4), 1);
+  EXPECT_EQ(layers_share("}}", Schedule::sequential, 4), 0.5);
+  EXPECT_EQ(layers_share("}}", Schedule::staggered, 1), 0.5);
+  EXPECT_EQ(layers_share(chained, Schedule::staggered, 4), 0.5);
+  EXPECT_EQ(layers_share(one_beside, Schedule::staggered, 4), 1);
+  EXPECT_EQ(layers_share("}}", Schedule::sequential, 8), 1);     // two replicas
+  EXPECT_EQ(layers_share("}}", Schedule::sequential, 4, 2), 1);  // of two groups
+}
+
+TEST(StepCost, SlicesOfTheHeadAreComputedTogether) {
+  const CheckpointIndex index = model();
+  const auto head = [&](HeadMode mode, int world) {
+    EngineOptions options = options_with(mode);
+    options.schedule = Schedule::sequential;
+    return decode_work(index, make_grid(world, 4), options, kPoint, faster_alone()).back().head_s;
+  };
+  EXPECT_EQ(head(HeadMode::sliced, 4), 512.0 / 4 * 64 * 4);
+  EXPECT_EQ(head(HeadMode::last, 4), 512.0 * 64 * 4 / 2);
+  EXPECT_EQ(head(HeadMode::sliced, 1), 512.0 * 64 * 4 / 2);
+}
+
 TEST(StepCost, AWholeHeadIsTheLastRanks) {
   const CheckpointIndex index = model();
   const auto work = decode_work(index, make_grid(2, 4), options_with(HeadMode::last), kPoint, bytes_only());
@@ -130,7 +176,8 @@ TEST(Plan, SlowLinksMakeTheWholeHeadTheChoice) {
 /// Messages take 1 s whatever their size, or 1 s a byte; nothing else takes any time.
 Machine messages_only(bool by_size) {
   Machine machine = bytes_only();
-  for (FormatSpeed& speed : machine.formats) speed.read_s_per_byte = Curve({{1, 1e-30}});
+  for (FormatSpeed& speed : machine.formats)
+    speed.together.read_s_per_byte = speed.alone.read_s_per_byte = Curve({{1, 1e-30}});
   machine.link = by_size ? LinkModel({{0, 0, 0}, {1 << 20, 1 << 20, 0}}) : LinkModel({{0, 1, 0}});
   return machine;
 }
@@ -231,18 +278,15 @@ TEST(Machine, WhatIsWrongInAFileIsNamed) {
 }
 
 TEST(Machine, MoreRowsCostLessWhereMemoryIsWaitedFor) {
-  const FormatSpeed speed{NumberFormat::f32, Curve({{1, 2}}), Curve({{1, 1}, {16, 9}}),
-                          Curve({{1, 1}, {16, 3}}), 1};
+  const ReadSpeed speed{Curve({{1, 2}}), Curve({{1, 1}, {16, 9}}), Curve({{1, 1}, {16, 3}})};
   EXPECT_DOUBLE_EQ(speed.seconds_per_byte(1, 16), 18);
-  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(FormatSpeed::kNearBytes, 16), 18);
-  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(std::sqrt(FormatSpeed::kNearBytes * FormatSpeed::kFarBytes), 16),
-                   12);
-  const FormatSpeed slow_memory{NumberFormat::f32,
-                                Curve({{FormatSpeed::kNearBytes, 1}, {FormatSpeed::kFarBytes, 10}}),
-                                Curve({{1, 1}, {8, 10}}), Curve({{1, 1}, {8, 1}}), 1};
+  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(ReadSpeed::kNearBytes, 16), 18);
+  EXPECT_DOUBLE_EQ(speed.seconds_per_byte(std::sqrt(ReadSpeed::kNearBytes * ReadSpeed::kFarBytes), 16), 12);
+  const ReadSpeed slow_memory{Curve({{ReadSpeed::kNearBytes, 1}, {ReadSpeed::kFarBytes, 10}}),
+                              Curve({{1, 1}, {8, 10}}), Curve({{1, 1}, {8, 1}})};
   // Arithmetic alone takes 10: so it does at any distance, and reading is hidden behind it.
   for (const double bytes : {1.0, 2.0, 4.0, 8.0})
-    EXPECT_DOUBLE_EQ(slow_memory.seconds_per_byte(bytes * FormatSpeed::kNearBytes, 8), 10);
+    EXPECT_DOUBLE_EQ(slow_memory.seconds_per_byte(bytes * ReadSpeed::kNearBytes, 8), 10);
   EXPECT_DOUBLE_EQ(speed.seconds_per_byte(1e12, 16), 6);
   EXPECT_DOUBLE_EQ(speed.seconds_per_byte(1e12, 1), 2);
 }
@@ -251,10 +295,16 @@ TEST(Machine, OlderFilesHaveOneCurveAndOneTimeOfALayer) {
   auto values = nlohmann::json::parse(Machine::built_in_machine().to_json());
   values.erase("layer_row_s");
   values["layer_s"] = 0.5;
-  for (auto& format : values["formats"]) format.erase("row_factor_far");
+  for (auto& format : values["formats"]) {
+    format.erase("row_factor_far");
+    format.erase("alone");
+    format["read_s_per_byte"] = {{1, 0.25}};
+  }
   const Machine machine = Machine::from_json(values.dump());
   EXPECT_EQ(machine.layer_row_s, 0.5);
-  EXPECT_EQ(machine.formats[0].row_factor_far.at(8), machine.formats[0].row_factor.at(8));
+  const FormatSpeed& speed = machine.formats[0];
+  EXPECT_EQ(speed.together.row_factor_far.at(8), speed.together.row_factor.at(8));
+  EXPECT_EQ(speed.alone.read_s_per_byte.at(1), 0.25);
 }
 
 TEST(StepCost, FurtherRowsHaveATimeOfTheirOwn) {

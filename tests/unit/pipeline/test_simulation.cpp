@@ -22,7 +22,8 @@ CheckpointIndex model(int sections, const std::string& rest = "}}") {
 /// A section takes about 0.2 ms.
 Machine machine(double latency_s) {
   Machine machine = Machine::built_in_machine();
-  for (FormatSpeed& speed : machine.formats) speed.read_s_per_byte = Curve({{1, 1e-9}});
+  for (FormatSpeed& speed : machine.formats)
+    speed.together.read_s_per_byte = speed.alone.read_s_per_byte = Curve({{1, 1e-9}});
   machine.link = LinkModel({{0, latency_s, 1e-6}, {1 << 20, latency_s + 1e-4, 1e-4}});
   return machine;
 }
