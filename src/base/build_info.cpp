@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include "base/host_info.hpp"
+#include "build_commit.hpp"
 
 namespace stagformer::internal {
 

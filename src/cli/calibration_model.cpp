@@ -28,22 +28,6 @@ class Quiet {
   spdlog::level::level_enum level_;
 };
 
-double bits_of(NumberFormat format) {
-  switch (format) {
-    case NumberFormat::f32:
-      return 32;
-    case NumberFormat::bf16:
-      return 16;
-    case NumberFormat::q8_0:
-      return 8.5;
-    case NumberFormat::q4_1:
-      return 5;
-    case NumberFormat::q4_0:
-      return 4.5;
-  }
-  return 32;
-}
-
 /// Ranks that take turns are one replica's.
 BenchSettings in_turns(BenchSettings settings, int turns) {
   settings.run.replicas = settings.run.replicas.value_or(turns) / turns;
@@ -65,8 +49,8 @@ CalibrationShape CalibrationShape::of(double bytes, NumberFormat format) {
 }
 
 double CalibrationShape::bytes(NumberFormat format) const {
-  const double a_layer = static_cast<double>(width * (3 * width + 3 * inner));
-  return static_cast<double>(layers * sections) * a_layer * bits_of(format) / 8;
+  const std::int64_t rows_a_layer = 3 * width + 3 * inner;  // of so many values as the model is wide
+  return static_cast<double>(layers * sections * rows_a_layer * stored_row_bytes(format, width));
 }
 
 std::string CalibrationShape::json() const {

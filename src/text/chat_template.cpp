@@ -4,6 +4,7 @@
 #include <cctype>
 #include <ctime>
 
+#include "stagformer/error.hpp"
 #include "text/utf8.hpp"
 
 namespace stagformer::internal {
@@ -49,6 +50,16 @@ Value message_of(const ordered_json& message) {
   return Value::dict(std::move(dict));
 }
 
+Value messages_of(const ordered_json& messages) {
+  try {
+    std::vector<Value> values;
+    for (const ordered_json& message : messages) values.push_back(message_of(message));
+    return Value::list(std::move(values));
+  } catch (const jinja::Problem& problem) {
+    throw InputError(std::string("messages: ") + problem.what());
+  }
+}
+
 Value raise_exception(const Arguments& arguments) {
   jinja::fail(arguments.positional.empty() ? "the template refuses the conversation"
                                            : quotable(jinja::to_text(arguments.positional[0]).bytes()));
@@ -87,9 +98,7 @@ ChatTemplate::ChatTemplate(const std::string& source, std::string bos_token, std
     : template_(valid_utf8(source)), bos_token_(std::move(bos_token)), eos_token_(std::move(eos_token)) {}
 
 jinja::Text ChatTemplate::render(const ordered_json& messages) const {
-  std::vector<Value> values;
-  for (const ordered_json& message : messages) values.push_back(message_of(message));
-  jinja::Variables variables = {{"messages", Value::list(std::move(values))},
+  jinja::Variables variables = {{"messages", messages_of(messages)},
                                 {"tools", Value(jinja::None{})},
                                 {"documents", Value(jinja::None{})},
                                 {"add_generation_prompt", Value(true)},

@@ -19,6 +19,7 @@
 #include "pipeline/machine.hpp"
 #include "stagformer/config.hpp"
 #include "stagformer/error.hpp"
+#include "text/chat_template.hpp"
 #include "text/tokenizer.hpp"
 
 namespace stagformer::fuzz {
@@ -123,6 +124,14 @@ void read_item_lines(Input bytes) {
   (void)read_pairs(path);
 }
 
+/// Rendered where it is one.
+void read_chat_template(Input bytes) {
+  static const auto kMessages = nlohmann::ordered_json::parse(
+      R"([{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "Hi <b>"}]},
+          {"role": "assistant", "content": " yes\n"}, {"role": "user", "content": "\u00e9", "name": "x"}])");
+  (void)ChatTemplate(text_of(bytes), "<s>", "</s>").render(kMessages);
+}
+
 void read_config(Input bytes) {
   check_round_trip(ModelConfig::from_json(text_of(bytes)));
 }
@@ -150,6 +159,7 @@ constexpr Reader kReaders[] = {
     {"huggingface_config", refusal_of<read_huggingface_config>, huggingface_config_seeds},
     {"tokenizer_json", refusal_of<read_tokenizer_json>, tokenizer_json_seeds},
     {"sentencepiece", refusal_of<read_sentencepiece>, sentencepiece_seeds},
+    {"chat_template", refusal_of<read_chat_template>, chat_template_seeds},
     {"prompts", refusal_of<read_prompt_lines>, prompts_seeds},
     {"requests", refusal_of<read_item_lines>, requests_seeds},
     {"config", refusal_of<read_config>, config_seeds},

@@ -127,11 +127,28 @@ std::vector<std::string> sentencepiece_seeds() {
   return seeds;
 }
 
+std::vector<std::string> chat_template_seeds() {
+  return {
+      "{%- for message in messages %}\n{{- '<|start|>' + message['role'] + '\n' + message.content | trim }}\n"
+      "{%- if not loop.last and loop.index0 % 2 == 0 %}, {% endif %}{% endfor %}\n"
+      "{%- if add_generation_prompt -%}<|end|>{{ bos_token }}{%- endif %}",
+      "{% set ns = namespace(found=false, parts=[]) %}{% macro text(content, n=2) -%}\n"
+      "{% if content is string %}{{ content[:n] ~ content[::-1] | replace('b', 'c') }}"
+      "{% elif content is iterable %}{% for part in content if part.type == 'text' %}{{ part.text | tojson }}"
+      "{% endfor %}{% endif %}{% endmacro %}{% for m in messages | rejectattr('role', 'equalto', 'system') %}"
+      "{% set ns.parts = ns.parts + [text(m.content, n=3)] %}{% set ns.found = m.name is defined or ns.found "
+      "%}"
+      "{% endfor %}{{ ns.parts | join('|') * 2 }}{{ {'a': [1, 2.5, none]} | tojson(indent=2) }}"
+      "{{ raise_exception('no') if messages | length > 99 else range(3, 9, 2) | list }}"};
+}
+
 std::vector<std::string> prompts_seeds() {
   return {
       "{\"prompt\": \"Once upon a time\", \"id\": 7, \"max_tokens\": 5, \"temperature\": 0.5, \"top_k\": 3}\n"
       "{\"prompt\": \"\\u00e9\", \"id\": \"b\", \"top_p\": 0.9, \"min_p\": 0.1, \"seed\": "
       "9223372036854775807}\n"
+      "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"x\"}]}], \"id\": "
+      "\"m\"}\n"
       "\n{\"prompt\": \"x\", \"stop\": [\"a\", \"b\"], \"ignore_eos\": true}\r\n"};
 }
 

@@ -12,6 +12,7 @@ std::vector<std::string> safetensors_seeds();
 std::vector<std::string> huggingface_config_seeds();
 std::vector<std::string> tokenizer_json_seeds();
 std::vector<std::string> sentencepiece_seeds();
+std::vector<std::string> chat_template_seeds();
 std::vector<std::string> prompts_seeds();
 std::vector<std::string> requests_seeds();
 std::vector<std::string> config_seeds();

@@ -47,6 +47,21 @@ Value trim(const Value& input, const Arguments& a) {
   return strip(to_text(input), Side::both, &set->text()->bytes());
 }
 
+/// What a filter makes of a list's items, one after the other.
+class MappedItems {
+ public:
+  void add(Value item) {
+    weight_ += extent_of(item).weight;
+    if (weight_ > kHeaviestValue) fail("what a filter makes of a list is too large");
+    items_.push_back(std::move(item));
+  }
+  Value take() { return Value::generator(std::move(items_)); }
+
+ private:
+  std::vector<Value> items_;
+  std::int64_t weight_ = 0;
+};
+
 /// As transformers has it, not as Jinja does: nothing is escaped for HTML.
 Value tojson(const Value& input, const Arguments& a) {
   a.expect("tojson", {"ensure_ascii", "indent", "separators", "sort_keys"});
@@ -201,21 +216,20 @@ Arguments arguments_behind(const Arguments& a, std::size_t places) {
 
 Value map(const Value& input, const Arguments& a) {
   const Value* attribute = a.find(a.positional.size(), "attribute");
-  std::vector<Value> mapped;
+  MappedItems mapped;
   if (attribute) {
     Arguments rest{a.positional, a.named};
     rest.expect("map", {"attribute", "default"});
     const Value* other = a.find(a.positional.size(), "default");
     for (const Value& item : elements(input)) {
       Value found = path_of(item, *attribute);
-      mapped.push_back(found.is_undefined() && other ? *other : std::move(found));
+      mapped.add(found.is_undefined() && other ? *other : std::move(found));
     }
   } else {
     const std::string filter = name_argument(a, 0, "map");
-    for (const Value& item : elements(input))
-      mapped.push_back(apply_filter(filter, item, arguments_behind(a, 1)));
+    for (const Value& item : elements(input)) mapped.add(apply_filter(filter, item, arguments_behind(a, 1)));
   }
-  return Value::generator(std::move(mapped));
+  return mapped.take();
 }
 
 /// Items that pass, or fail, the test named at `place`; without one: that are true.

@@ -4,8 +4,7 @@
 namespace stagformer::internal::jinja {
 namespace {
 
-/// More would be a template's mistake, or somebody's attempt to fill the memory.
-constexpr std::int64_t kMostItems = 100000, kFurthest = std::int64_t{1} << 40;
+constexpr std::int64_t kLongestRange = 100000, kFurthest = std::int64_t{1} << 40;
 
 Value range(const Arguments& a) {
   a.expect("range()", {"start", "stop", "step"});
@@ -20,7 +19,7 @@ Value range(const Arguments& a) {
     if (bound < -kFurthest || bound > kFurthest) fail("range() is too long");
   std::vector<Value> numbers;
   for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
-    if (static_cast<std::int64_t>(numbers.size()) == kMostItems) fail("range() is too long");
+    if (static_cast<std::int64_t>(numbers.size()) == kLongestRange) fail("range() is too long");
     numbers.emplace_back(i);
   }
   return Value::view(std::move(numbers), "range");
@@ -43,7 +42,9 @@ Value dict(const Arguments& a) {
 }
 
 Value name_space(const Arguments& a) {
-  return Value(std::make_shared<Namespace>(Namespace{fields_of("namespace", a)}));
+  Dict fields = fields_of("namespace", a);
+  for (const auto& entry : fields.entries) check_held(entry.second);
+  return Value(std::make_shared<Namespace>(Namespace{std::move(fields)}));
 }
 
 }  // namespace

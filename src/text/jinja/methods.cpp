@@ -97,7 +97,10 @@ Value text_method(const Text& text, const std::string& name) {
     return method([=](const Arguments& a) {
       const std::string& part = text_argument(a, 0, name);
       if (part.empty()) fail("count() of an empty string is not supported");
-      return Value(static_cast<std::int64_t>(split(text, part, -1).size()) - 1);
+      std::int64_t count = 0;
+      for (std::size_t at = text.bytes().find(part); at != std::string::npos; ++count)
+        at = text.bytes().find(part, at + part.size());
+      return Value(count);
     });
   refuse_known(kOtherTextMethods, name, "str");
   return Value(Undefined{name});
@@ -136,11 +139,15 @@ Value dict_attribute(const Value& owner, const std::string& name) {
   return found ? *found : Value(Undefined{name});
 }
 
-Value entry_at(const std::vector<Value>& items, std::int64_t index) {
-  const auto count = static_cast<std::int64_t>(items.size());
+/// A character of a text, or an item.
+Value entry_at(const Value& row, std::int64_t index) {
+  std::vector<std::size_t> starts;
+  if (row.text()) starts = character_starts(row.text()->bytes());
+  const auto count = static_cast<std::int64_t>(row.text() ? starts.size() - 1 : row.list()->items.size());
   if (index < 0) index += count;
-  return index >= 0 && index < count ? items[static_cast<std::size_t>(index)]
-                                     : Value(Undefined{"element " + std::to_string(index)});
+  if (index < 0 || index >= count) return Value(Undefined{"element " + std::to_string(index)});
+  const auto at = static_cast<std::size_t>(index);
+  return row.text() ? Value(row.text()->part(starts[at], starts[at + 1])) : row.list()->items[at];
 }
 
 [[noreturn]] void refuse_undefined(const Value& value, const std::string& wanted) {
@@ -181,7 +188,7 @@ Value item_of(const Value& value, const Value& index) {
   }
   const bool row = value.text() || is_indexed(value);
   if (row && (index.get<std::int64_t>() || index.get<bool>()))
-    return entry_at(elements(value), integer_of(index, "an index"));
+    return entry_at(value, integer_of(index, "an index"));
   return Value(Undefined{"an element"});
 }
 
@@ -189,8 +196,9 @@ Value slice_of(const Value& value, const Value& begin, const Value& end, const V
   if (value.is_undefined()) refuse_undefined(value, "slice");
   if (!value.text() && !is_indexed(value))
     fail(std::string("a ") + value.type_name() + " cannot be cut into slices");
-  const std::vector<Value> items = elements(value);
-  const auto count = static_cast<std::int64_t>(items.size());
+  std::vector<std::size_t> starts;  // of a text's characters
+  if (value.text()) starts = character_starts(value.text()->bytes());
+  const auto count = static_cast<std::int64_t>(value.text() ? starts.size() - 1 : value.list()->items.size());
   const std::int64_t stride =
       is_left_out(step) ? 1 : std::clamp(integer_of(step, "a slice's step"), -count - 1, count + 1);
   if (stride == 0) fail("a slice's step is zero");
@@ -200,11 +208,11 @@ Value slice_of(const Value& value, const Value& begin, const Value& end, const V
   std::vector<Value> kept;
   Text text;
   for (std::int64_t i = first; backwards ? i > last : i < last; i += stride) {
-    const Value& item = items[static_cast<std::size_t>(i)];
+    const auto at = static_cast<std::size_t>(i);
     if (value.text())
-      text += *item.text();
+      text += value.text()->part(starts[at], starts[at + 1]);
     else
-      kept.push_back(item);
+      kept.push_back(value.list()->items[at]);
   }
   return value.text()           ? Value(text)
          : is_plain_list(value) ? Value::list(std::move(kept), value.list()->tuple)

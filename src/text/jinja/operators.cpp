@@ -6,8 +6,6 @@
 namespace stagformer::internal::jinja {
 namespace {
 
-constexpr std::int64_t kLargestResult = 1 << 24;  // characters or items of a repeated one
-
 [[noreturn]] void refuse(const std::string& sign, const Value& a, const Value& b) {
   for (const Value* value : {&a, &b})
     if (const Undefined* missing = value->get<Undefined>()) fail("'" + missing->name + "' is undefined");
@@ -58,23 +56,25 @@ Value of_floats(const std::string& sign, double a, double b) {
   return Value(rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest);
 }
 
-/// How often a text or list of so many items is repeated; none of nothing, however often.
-std::int64_t copies_of(std::int64_t length, const Value& count) {
+/// How often what has so many bytes or items is repeated; none of nothing, however often.
+std::int64_t copies_of(std::size_t length, std::size_t most, const Value& count) {
   const std::int64_t copies = std::max<std::int64_t>(0, integer_of(count, "a factor"));
-  if (length > 0 && copies > kLargestResult / length) fail("a repeated value is too long");
+  if (length > 0 && copies > static_cast<std::int64_t>(most / length)) fail("a repeated value is too long");
   return length > 0 ? copies : 0;
 }
 
 Value repeated(const Value& value, const Value& count) {
-  std::vector<Value> items;
-  Text text;
-  for (std::int64_t left = copies_of(length_of(value), count); left > 0; --left) {
-    if (value.text())
-      text += *value.text();
-    else
-      items.insert(items.end(), value.list()->items.begin(), value.list()->items.end());
+  if (const Text* part = value.text()) {
+    Text text;
+    for (std::int64_t left = copies_of(part->bytes().size(), kLongestText, count); left > 0; --left)
+      text += *part;
+    return text;
   }
-  return value.text() ? Value(text) : Value::list(std::move(items), value.list()->tuple);
+  const std::vector<Value>& part = value.list()->items;
+  std::vector<Value> items;
+  for (std::int64_t left = copies_of(part.size(), kMostItems, count); left > 0; --left)
+    items.insert(items.end(), part.begin(), part.end());
+  return Value::list(std::move(items), value.list()->tuple);
 }
 
 bool is_row(const Value& value) {

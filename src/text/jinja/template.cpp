@@ -10,6 +10,7 @@ namespace stagformer::internal::jinja {
 namespace {
 
 constexpr int kDeepestCalls = 64;
+constexpr std::int64_t kUnitBytes = 16;  // of a text, in a unit of work
 
 /// Names of one level; loops and macros have one of their own.
 struct Scope {
@@ -29,7 +30,10 @@ enum class Flow { on, next, out };
 class Interpreter {
  public:
   explicit Interpreter(const Variables& globals) : root_(nullptr) {
-    for (const auto& [name, value] : globals) root_.set(name, value);
+    for (const auto& [name, value] : globals) {
+      root_.set(name, value);
+      work_left_ += kWorkAUnitOfInput * extent_of(value).weight;
+    }
   }
 
   Text run(const Block& block) {
@@ -43,8 +47,18 @@ class Interpreter {
   }
 
  private:
+  void charge(std::int64_t work) {
+    work_left_ -= work;
+    if (work_left_ < 0) fail("the template takes too long");
+  }
+  static std::int64_t size_of(const Value& value) {
+    if (const Text* text = value.text()) return static_cast<std::int64_t>(text->bytes().size() / kUnitBytes);
+    return value.list() ? static_cast<std::int64_t>(value.list()->items.size()) : 0;
+  }
+
   Flow run(const Block& block, Scope& scope, Text& out) {
     for (const Statement& statement : block) {
+      charge(1 + static_cast<std::int64_t>(statement.text.size() / kUnitBytes));
       line_ = statement.line;
       const Flow flow = run(statement, scope, out);
       if (flow != Flow::on) return flow;
@@ -99,7 +113,9 @@ class Interpreter {
     const Value* owner = scope.find(statement.targets[0]);
     Namespace* fields = owner ? owner->name_space() : nullptr;
     if (!fields) fail("'" + statement.targets[0] + "' is no namespace: its fields cannot be set");
-    fields->fields.set(statement.targets[1], evaluate(*statement.expression, scope));
+    const Value value = evaluate(*statement.expression, scope);
+    check_held(value);
+    fields->fields.set(statement.targets[1], value);
   }
 
   void set_block(const Statement& statement, Scope& scope) {
@@ -120,6 +136,7 @@ class Interpreter {
     // An {% else %} is for loops without a turn; loop.* counts the items that the condition let through.
     if (items.empty()) return run(statement.otherwise, scope, out);
     for (std::size_t i = 0; i < items.size(); ++i) {
+      charge(1);
       Scope inner(&scope);
       inner.set("loop", loop_value(items, i));
       assign(statement.targets, items[i], inner);
@@ -169,7 +186,14 @@ class Interpreter {
     return out;
   }
 
+  /// What texts and lists cost is charged where they come from, once more where they go into another.
   Value evaluate(const Expression& e, const Scope& scope) {
+    Value value = value_of(e, scope);
+    charge(1 + size_of(value));
+    return value;
+  }
+
+  Value value_of(const Expression& e, const Scope& scope) {
     using Kind = Expression::Kind;
     switch (e.kind) {
       case Kind::literal:
@@ -192,9 +216,9 @@ class Interpreter {
       case Kind::call:
         return call(e, scope);
       case Kind::filter:
-        return apply_filter(e.name, operand(e, 0, scope), arguments(e, scope));
+        return filtered(e, scope);
       case Kind::test:
-        return Value(apply_test(e.name, operand(e, 0, scope), arguments(e, scope)));
+        return tested(e, scope);
       case Kind::unary:
         return unary(e, scope);
       case Kind::binary:
@@ -207,6 +231,28 @@ class Interpreter {
         return operand(e, truth(operand(e, 0, scope)) ? 1 : 2, scope);
     }
     return Value();
+  }
+
+  Value filtered(const Expression& e, const Scope& scope) {
+    const Value input = operand(e, 0, scope);
+    const Arguments given = arguments(e, scope);
+    charge_comparisons(input, given);
+    return apply_filter(e.name, input, given);
+  }
+
+  Value tested(const Expression& e, const Scope& scope) {
+    const Value input = operand(e, 0, scope);
+    const Arguments given = arguments(e, scope);
+    charge_comparisons(input, given);
+    return Value(apply_test(e.name, input, given));
+  }
+
+  /// Of a value, or of each item of a list, with what may be in the arguments.
+  void charge_comparisons(const Value& input, const Arguments& arguments) {
+    std::int64_t each = 0;
+    for (const Value& value : arguments.positional) each += extent_of(value).weight;
+    const std::int64_t times = input.list() ? size_of(input) : 1;
+    charge(std::min(extent_of(input).weight, times * each) / kUnitBytes);
   }
 
   /// Undefined where the operand is left out.
@@ -265,6 +311,8 @@ class Interpreter {
     Value left = operand(e, 0, scope);
     for (std::size_t i = 0; i < e.names.size(); ++i) {
       Value right = operand(e, i + 1, scope);
+      const std::int64_t a = extent_of(left).weight, b = extent_of(right).weight;
+      charge((e.names[i].ends_with("in") ? b : std::min(a, b)) / kUnitBytes);
       if (!compare(e.names[i], left, right)) return Value(false);
       left = std::move(right);
     }
@@ -274,6 +322,7 @@ class Interpreter {
   Scope root_;
   int line_ = 0;
   int calls_ = 0;
+  std::int64_t work_left_ = kMostWork;
 };
 
 }  // namespace

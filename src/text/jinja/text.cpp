@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "text/jinja/limits.hpp"
 #include "text/utf8.hpp"
 
 namespace stagformer::internal::jinja {
@@ -31,6 +32,7 @@ class Stripper {
 }  // namespace
 
 Text& Text::operator+=(const Text& other) {
+  if (other.bytes_.size() > kLongestText - std::min(kLongestText, bytes_.size())) fail("a text is too long");
   safe_ = false;
   if (any_foreign() || other.any_foreign()) {
     foreign_.resize(bytes_.size());
@@ -81,6 +83,7 @@ std::vector<Text> split(const Text& text, const std::string& separator, std::int
     const std::size_t found = text.bytes().find(separator, done);
     if (found == std::string::npos) break;
     parts.push_back(text.part(done, found));
+    if (parts.size() > kMostItems) fail("a text has too many parts");
     done = found + separator.size();
   }
   parts.push_back(text.part(done, text.bytes().size()));
@@ -95,18 +98,23 @@ std::vector<Text> split_words(const Text& text) {
     std::size_t end = at;
     while (end + 1 < starts.size() && !stripper.goes(starts[end], starts[end + 1])) ++end;
     if (end > at) words.push_back(text.part(starts[at], starts[end]));
+    if (words.size() > kMostItems) fail("a text has too many words");
     at = std::max(end, at + 1);
   }
   return words;
 }
 
 Text replace(const Text& text, const std::string& from, const Text& to, std::int64_t most) {
-  const std::vector<Text> parts = split(text, from, most);
-  Text out = parts.front();
-  for (std::size_t i = 1; i < parts.size(); ++i) {
+  Text out;
+  std::size_t done = 0;
+  for (std::int64_t times = 0; most < 0 || times < most; ++times) {
+    const std::size_t found = text.bytes().find(from, done);
+    if (found == std::string::npos) break;
+    out += text.part(done, found);
     out += to;
-    out += parts[i];
+    done = found + from.size();
   }
+  out += text.part(done, text.bytes().size());
   return out;
 }
 

@@ -5,6 +5,8 @@
 namespace stagformer::internal::jinja {
 namespace {
 
+constexpr std::int64_t kHeld = 16;  // of a value's weight beside a text's bytes
+
 /// A bool counts as 0 or 1, as in Python.
 const std::int64_t* as_integer(const Value& value, std::int64_t& storage) {
   if (const bool* flag = value.get<bool>()) {
@@ -31,10 +33,57 @@ bool equal_dicts(const Dict& a, const Dict& b) {
          });
 }
 
+/// Of what holds others.
+class ExtentSum {
+ public:
+  void add(const Value& held) {
+    check_held(held);
+    const Extent own = extent_of(held);
+    extent_.weight += own.weight;
+    extent_.depth = std::max(extent_.depth, own.depth + 1);
+    if (extent_.weight > kHeaviestValue) fail("a value is too large");
+    if (extent_.depth > kDeepestValue) fail("a value is nested too deep");
+  }
+  Extent get() const { return extent_; }
+
+ private:
+  Extent extent_{kHeld, 1};
+};
+
 }  // namespace
 
 void fail(const std::string& problem) {
   throw Problem(problem);
+}
+
+Extent extent_of(const Value& value) {
+  if (const Text* text = value.text()) return {kHeld + static_cast<std::int64_t>(text->bytes().size()), 0};
+  if (const List* list = value.list()) return list->extent;
+  if (const Dict* dict = value.dict()) return dict->extent;
+  return {kHeld, 0};
+}
+
+void check_held(const Value& value) {
+  if (value.name_space() || value.function())
+    fail(std::string("a ") + value.type_name() + " in a list, dict or namespace is not supported");
+}
+
+Value Value::of_list(List list) {
+  if (list.items.size() > kMostItems) fail("a list is too long");
+  ExtentSum sum;
+  for (const Value& item : list.items) sum.add(item);
+  list.extent = sum.get();
+  return Value(std::shared_ptr<const List>(std::make_shared<List>(std::move(list))));
+}
+
+Value Value::dict(Dict dict) {
+  ExtentSum sum;
+  for (const auto& [key, value] : dict.entries) {
+    sum.add(Value(key));
+    sum.add(value);
+  }
+  dict.extent = sum.get();
+  return Value(std::shared_ptr<const Dict>(std::make_shared<Dict>(std::move(dict))));
 }
 
 Value Value::function(std::string name, std::function<Value(const Arguments&)> call) {
@@ -154,6 +203,7 @@ std::vector<Value> elements(const Value& value) {
     for (const auto& entry : dict->entries) items.emplace_back(entry.first);
   } else if (const Text* text = value.text()) {
     const std::vector<std::size_t> starts = character_starts(text->bytes());
+    if (starts.size() > kMostItems) fail("a text is too long to be gone through");
     for (std::size_t i = 0; i + 1 < starts.size(); ++i)
       items.emplace_back(text->part(starts[i], starts[i + 1]));
   } else if (!value.is_undefined()) {

@@ -6,12 +6,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "text/jinja/limits.hpp"
 #include "text/jinja/text.hpp"
 
 namespace stagformer::internal::jinja {
@@ -31,9 +31,11 @@ struct List {
   std::string_view view = {};
   /// A generator that has been gone through; Python finds nothing in it a second time.
   mutable bool spent = false;
+  Extent extent = {};  ///< set where it becomes a Value
 };
 struct Dict {
   std::vector<std::pair<Text, Value>> entries;  ///< in the order of insertion
+  Extent extent = {};                           ///< set where it becomes a Value
   const Value* find(const std::string& key) const;
   void set(const Text& key, Value value);
 };
@@ -58,19 +60,15 @@ class Value {
                                            T data)
       : data_(std::in_place_type<T>, std::move(data)) {}
   Value(const char* text) : data_(Text(text)) {}
+  /// These four fail for more than limits.hpp allows, and for namespaces and functions in them.
   static Value list(std::vector<Value> items, bool tuple = false) {
-    return Value(std::shared_ptr<const List>(std::make_shared<List>(List{std::move(items), tuple})));
+    return of_list({std::move(items), tuple});
   }
-  static Value generator(std::vector<Value> items) {
-    return Value(std::shared_ptr<const List>(std::make_shared<List>(List{std::move(items), false, true})));
-  }
+  static Value generator(std::vector<Value> items) { return of_list({std::move(items), false, true}); }
   static Value view(std::vector<Value> items, std::string_view name) {
-    return Value(
-        std::shared_ptr<const List>(std::make_shared<List>(List{std::move(items), false, false, name})));
+    return of_list({std::move(items), false, false, name});
   }
-  static Value dict(Dict dict) {
-    return Value(std::shared_ptr<const Dict>(std::make_shared<Dict>(std::move(dict))));
-  }
+  static Value dict(Dict dict);
   static Value function(std::string name, std::function<Value(const Arguments&)> call);
 
   template <typename T>
@@ -89,6 +87,7 @@ class Value {
   const char* type_name() const;
 
  private:
+  static Value of_list(List list);
   template <typename T>
   T* pointee() const {
     const auto* pointer = get<std::shared_ptr<T>>();
@@ -107,12 +106,9 @@ struct Arguments {
   void expect(const std::string& function, const std::vector<std::string>& names) const;
 };
 
-/// What is wrong with a template, or with the values that it is given.
-class Problem : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-[[noreturn]] void fail(const std::string& problem);
+Extent extent_of(const Value& value);
+/// Fails for what no other value may hold, as it might come to hold itself: a namespace or a function.
+void check_held(const Value& value);
 
 /// A list or a tuple.
 bool is_plain_list(const Value& value);

@@ -104,6 +104,7 @@ class JsonWriter {
 
  private:
   void write(const Value& value, std::int64_t depth) {
+    if (out_.size() > kLongestText) fail("a text is too long");
     if (const Text* text = value.text()) return write_text(text->bytes());
     if (const List* list = value.list(); is_plain_list(value))
       return write_all("[", "]", list->items.size(), depth,

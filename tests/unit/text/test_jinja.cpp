@@ -129,6 +129,21 @@ TEST(Jinja, NamesWhatItDoesNotKnow) {
       {"{% set a, b = [1] %}", "1 values for 2 names"},
       {"{{ raise_exception('no\nway') }}", "no way"},
       {"{{ {1: 2} }}", "a key that is no string"},
+      {"{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x "
+       "}}",
+       "too large"},
+      {"{% set n = namespace(x=[]) %}{% for i in range(300) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}",
+       "nested too deep"},
+      {"{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+       "too long"},
+      {"{{ ('a' * 60000).replace('a', 'b' * 60000) }}", "too long"},
+      {"{{ (['a' * 60000] * 60000) | map('upper') | join }}", "too large"},
+      {"{{ ('a' * 60000) | list | tojson(separators=['c' * 60000, '']) }}", "too long"},
+      {"{{ ('a ' * 2000000).split() | length }}", "too many words"},
+      {"{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}", "takes too long"},
+      {"{% macro a(n) %}{{ a(n - 1) ~ a(n - 1) if n }}{% endmacro %}{{ a(60) }}", "takes too long"},
+      {"{% set n = namespace() %}{{ [n] }}", "a namespace in a list"},
+      {"{% set n = namespace() %}{% set n.f = {}.get %}", "a function in a list"},
       {"{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}", "nested too deep"},
   };
   for (const auto& [source, words] : cases) {
