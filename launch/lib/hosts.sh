@@ -21,6 +21,24 @@ read_hosts() {
   [ ${#hosts[@]} -gt 0 ] || die "$1 names no host"
 }
 
+# reach_hosts AGENT SECONDS: AGENT, which is ssh or called like it, gets into every other host; else an end with code 5.
+reach_hosts() {
+  local agent=$1 own host i words=() asked=() processes=()
+  own=$(hostname)
+  words=("$agent" -x)
+  [ "${agent##*/}" != ssh ] || words+=(-oBatchMode=yes)
+  for host in "${hosts[@]}"; do
+    [ "$host" != "$own" ] || continue
+    timeout "$2" "${words[@]}" "$host" true </dev/null >&2 &
+    asked+=("$host") processes+=($!)
+  done
+  for i in "${!processes[@]}"; do
+    wait "${processes[i]}" && continue
+    echo "launch/run: error: a host is lost or cannot be reached: '$agent ${asked[i]} true' failed within $2 s" >&2
+    exit 5
+  done
+}
+
 # Cores that this process may use, without their second hardware threads.
 usable_cores() {
   local allowed all
