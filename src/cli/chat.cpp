@@ -88,7 +88,8 @@ class ChatCommand final : public Command {
 
   /// Rank 0, to the end of the conversation.
   Turn::Kind talk() {
-    console_.emplace(detect_launcher() || isatty(STDIN_FILENO));
+    ChatConsole console(detect_launcher() || isatty(STDIN_FILENO));
+    console_ = &console;
     spdlog::info("/reset begins anew, /stop ends an answer, /quit or Ctrl-D ends");
     while (const auto line = console_->next_line()) {
       if (*line == "/quit") break;
@@ -199,7 +200,7 @@ class ChatCommand final : public Command {
   ModelRun* run_ = nullptr;
   std::optional<ChatTemplate> chat_;
   std::optional<Conversation> conversation_;
-  std::optional<ChatConsole> console_;
+  ChatConsole* console_ = nullptr;  // while talking
   std::optional<Generator> generator_;
   Answer answer_;
   json turns_ = json::array();

@@ -21,6 +21,24 @@ bool end_signalled() {
   return signals_received() > interrupts_received();
 }
 
+int ChatConsole::interrupts() const {
+  return interrupts_received() + typed_interrupts_;
+}
+
+/// Ctrl-C takes what was typed in front of it away.
+void ChatConsole::cut_lines() {
+  const std::string ends = terminal_.is_held() ? std::string{'\n', kInterruptCharacter} : "\n";
+  for (std::size_t end; (end = partial_.find_first_of(ends)) != std::string::npos;
+       partial_.erase(0, end + 1)) {
+    if (partial_[end] != '\n') {
+      ++typed_interrupts_;
+      continue;
+    }
+    lines_.push_back(partial_.substr(0, end));
+    if (lines_.back().ends_with('\r')) lines_.back().pop_back();
+  }
+}
+
 void ChatConsole::prompt() const {
   if (!prompts_) return;
   std::fputs("> ", stderr);
@@ -38,21 +56,18 @@ bool ChatConsole::read_more(int wait_ms) {
   ended_ = bytes <= 0;
   if (!ended_) partial_.append(buffer, static_cast<std::size_t>(bytes));
   if (ended_ && !partial_.empty()) partial_ += '\n';
-  for (std::size_t end; (end = partial_.find('\n')) != std::string::npos; partial_.erase(0, end + 1)) {
-    lines_.push_back(partial_.substr(0, end));
-    if (lines_.back().ends_with('\r')) lines_.back().pop_back();
-  }
+  cut_lines();
   return true;
 }
 
 std::optional<std::string> ChatConsole::next_line() {
   prompt();
-  interrupts_ = interrupts_received();
+  interrupts_ = interrupts();
   while (lines_.empty() && !ended_ && !end_signalled()) {
     read_more(kWaitMs);
-    if (interrupts_ == interrupts_received()) continue;
+    if (interrupts_ == interrupts()) continue;
     // Ctrl-C at the prompt throws the line away, as shells do.
-    interrupts_ = interrupts_received();
+    interrupts_ = interrupts();
     partial_.clear();
     std::fputs("\n(/quit or Ctrl-D ends)\n", stderr);
     prompt();
@@ -64,7 +79,7 @@ std::optional<std::string> ChatConsole::next_line() {
 }
 
 void ChatConsole::begin_answer() {
-  interrupts_ = interrupts_received();
+  interrupts_ = interrupts();
 }
 
 bool ChatConsole::stop_wanted() {
@@ -75,7 +90,7 @@ bool ChatConsole::stop_wanted() {
     lines_.erase(stop);
     return true;
   }
-  return interrupts_received() > interrupts_ || end_signalled();
+  return interrupts() > interrupts_ || end_signalled();
 }
 
 }  // namespace stagformer::internal

@@ -59,9 +59,12 @@ class Program {
     return static_cast<int>(guarded([&] {
       std::optional<MpiSession> session;
       if (model || many) session.emplace(argc, argv, parsed.stall_timeout);
+      install_signal_handlers();  // MPICH's start takes SIGUSR1 for itself
       // Where the launcher's ranks do not know each other each of them is rank 0 of its own world.
       if (session) speaks_ = session->rank() == 0 && (session->size() > 1 || !many || launcher->rank == 0);
-      return run_parsed(parsed, session ? &*session : nullptr);
+      const ExitCode code = run_parsed(parsed, session ? &*session : nullptr);
+      if (session) session->will_return(static_cast<int>(code));
+      return code;
     }));
   }
 

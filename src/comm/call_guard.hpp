@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -19,12 +20,14 @@ class CallGuard {
  public:
   /// rank: as in messages, and for the order in which ranks speak: 0 first, and alone if it can.
   CallGuard(const char* call, int rank, double seconds);
+  /// The same with another end: what `end` does when the seconds are over, in that thread.
+  CallGuard(int rank, double seconds, std::function<void()> end);
   ~CallGuard();
   CallGuard(const CallGuard&) = delete;
   CallGuard& operator=(const CallGuard&) = delete;
 
  private:
-  void watch(const char* call, int rank, double seconds);
+  void watch(int rank, double seconds, const std::function<void()>& end);
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -25,7 +25,7 @@ void prefer_eager_messages() {
 }
 
 // MPI's start and end have work of their own, which a busy host takes seconds for.
-constexpr double kOwnWork_s = 10;
+constexpr double kOwnWork_s = 10, kMpichsEnd_s = 5;
 constexpr std::chrono::seconds kAbortsTime{5};
 
 double with_own_work(double stall_timeout_s) {
@@ -74,7 +74,19 @@ void MpiSession::find_neighbours() {
 
 MpiSession::~MpiSession() {
   if (!owns_ || std::uncaught_exceptions() > 0) return;
-  const CallGuard guard("MPI_Finalize", rank_, with_own_work(stall_timeout_s_));
+  if (size_ == 1 || !library().starts_with("MPICH")) {
+    const CallGuard guard("MPI_Finalize", rank_, with_own_work(stall_timeout_s_));
+    MPI_Finalize();
+    return;
+  }
+  // MPICH over UCX (before 4.2) may hang there: a rank gives up a connection that is not complete, and the
+  // other end, which is through, no longer answers. When all have come this far nothing is left to do, and a
+  // process that returns ends the others.
+  {
+    const CallGuard guard("MPI_Barrier", rank_, with_own_work(stall_timeout_s_));
+    MPI_Barrier(MPI_COMM_WORLD);
+  }
+  const CallGuard guard(rank_, kMpichsEnd_s, [code = exit_code_] { std::_Exit(code); });
   MPI_Finalize();
 }
 

@@ -22,6 +22,9 @@ class MpiSession {
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 
+  /// What this process is about to return, for the case that MPI's own end hangs.
+  void will_return(int code) { exit_code_ = code; }
+
   /// Ends all ranks of the job at once. Works without a session too: then it ends this process.
   [[noreturn]] static void abort(int code);
 
@@ -47,6 +50,7 @@ class MpiSession {
   int rank_ = 0, size_ = 1;
   int local_rank_ = 0, local_size_ = 1;
   int host_leader_ = 0;
+  int exit_code_ = 0;
 };
 
 /// One host of a job.

@@ -97,6 +97,10 @@ def launch(*apps: list, ranks: int | None = None) -> list:
     return command
 
 
+def is_open_mpi() -> bool:
+    return b"Open" in subprocess.run([MPIEXEC, "--version"], capture_output=True).stdout
+
+
 def str_of(word):
     return word if isinstance(word, bytes) else str(word)
 

@@ -8,12 +8,14 @@ import pty
 import select
 import signal
 import subprocess
+import termios
 import time
+import unittest
 from pathlib import Path
 
 import h5py
 from support import (CHECKPOINT, CONFIG, HANG, INPUT, INTERRUPTED, MPIEXEC, PROGRAM, USAGE, TestCase, checkpoint, environment,
-                     launch, main, run)
+                     is_open_mpi, launch, main, run)
 
 LAUNCH = Path(__file__).parents[2] / "launch" / "run"
 
@@ -169,8 +171,19 @@ class Conversation:
     def say(self, text):
         os.write(self.input, text.encode())
 
-    def wait_for(self, seen) -> None:
+    def press(self, key, seen) -> None:
+        """Until it is seen to work: Python's input() takes no notice of what comes while it begins to read."""
         end = time.monotonic() + HANG
+        while time.monotonic() < end and not seen(self.output):
+            self.say(key)
+            try:
+                self.wait_for(seen, 2)
+            except AssertionError:
+                continue
+        self.wait_for(seen, 0)
+
+    def wait_for(self, seen, seconds=HANG) -> None:
+        end = time.monotonic() + seconds
         while not seen(self.output):
             if time.monotonic() > end:
                 raise AssertionError(f"nothing came: {self.output!r}")
@@ -322,6 +335,27 @@ class Chat(TestCase):
         self.assertEqual(chat.close(), 0, chat.output)
         self.assertEqual([turn["finish_reason"] for turn in chat.turns()], ["stopped"])
 
+    @unittest.skipUnless(is_open_mpi(), "MPICH's mpirun hands the signal on by itself, once")
+    def test_interrupt_under_the_launcher(self):
+        """The launcher never sees it, and the terminal is afterwards what it was."""
+        chat = Conversation(self, *SLOW, ranks=2, terminal=True)
+        before = termios.tcgetattr(chat.end)
+        chat.wait_for(lambda output: b"> " in output)
+        chat.say("hello\n")
+        chat.wait_for(is_answered)
+        chat.say("\x03")
+        chat.wait_for(lambda output: b"> " in output.partition(b"^C")[2])
+        chat.say("thrown away\x03")
+        chat.wait_for(lambda output: output.endswith(b"(/quit or Ctrl-D ends)\r\n> "))
+        chat.say("b\n")
+        chat.wait_for(is_answered)
+        self.assertNotEqual(termios.tcgetattr(chat.end), before)
+        chat.say("/stop\n/quit\n")
+        chat.wait_for(lambda _: termios.tcgetattr(chat.end) == before)
+        self.assertEqual(chat.close(), 0, chat.output)
+        self.assertEqual([turn["finish_reason"] for turn in chat.turns()], ["stopped", "stopped"])
+        self.assertEqual([turn["prompt_tokens"] for turn in chat.turns()][0], len("?Uhello.A"))
+
     def test_launch_run_edits_lines_and_takes_interrupts_for_itself(self):
         chat = Conversation(self, *SLOW, terminal=True, launcher=[str(LAUNCH), "-n", "2", "--bind", "none", "--"])
         chat.wait_for(lambda output: output.endswith(b"> "))
@@ -329,8 +363,7 @@ class Chat(TestCase):
         chat.wait_for(is_answered)
         chat.say("\x03")
         chat.wait_for(lambda output: output.endswith(b"> "))
-        chat.say("\x03")
-        chat.wait_for(lambda output: output.endswith(b"(/quit or Ctrl-D ends)\r\n> "))
+        chat.press("\x03", lambda output: output.endswith(b"(/quit or Ctrl-D ends)\r\n> "))
         chat.say("\x1b[A\r")  # the line before
         chat.wait_for(is_answered)
         chat.say("\x03")

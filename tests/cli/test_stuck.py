@@ -7,7 +7,8 @@ import socket
 import time
 import unittest
 
-from support import COMMUNICATION, ERROR, PROGRAM, SECONDS, Job, Run, TestCase, checkpoint, launch, main, run, run_command
+from support import (COMMUNICATION, ERROR, PROGRAM, SECONDS, Job, Run, TestCase, checkpoint, is_open_mpi, launch, main, run,
+                     run_command)
 
 STOP_IN_CALL = os.environ.get("STAGFORMER_STOP_IN_CALL", "")
 HOST = socket.gethostname()
@@ -119,7 +120,10 @@ class Calls(TestCase):
         self.ends("MPI_Iallgather", self.calls("MPI_Iallgather"), "for an all-gather from rank 1 on host")
 
     def test_at_the_end(self):
-        self.ends("MPI_Finalize", 1, "in MPI_Finalize for another rank", 12)
+        if is_open_mpi():
+            return self.ends("MPI_Finalize", 1, "in MPI_Finalize for another rank", 12)
+        # MPICH's own end hangs at times: when all ranks are there the job ends with its code all the same.
+        self.succeeds(self.run_stopped("MPI_Finalize", 1))
 
 
 if __name__ == "__main__":

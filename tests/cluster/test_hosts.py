@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,10 +12,9 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
 
 from namespace_hosts import NamespaceHosts
-from support import COMMUNICATION, MPIEXEC, PATIENCE, PROGRAM, Job, Run, TestCase, checkpoint, main, run
+from support import COMMUNICATION, PATIENCE, PROGRAM, Job, Run, TestCase, checkpoint, is_open_mpi, main, run
 
 LAUNCH = Path(__file__).parents[2] / "launch" / "run"
-IS_OPEN_MPI = b"Open" in subprocess.run([MPIEXEC, "--version"], capture_output=True).stdout
 LIMIT = 60 * PATIENCE  # "in seconds", the launcher's own waiting included
 
 
@@ -115,7 +113,7 @@ class Lost(HostsCase):
 
     def test_the_power_fails(self):
         result, hosts = self.lose(lambda hosts: hosts.power_off("n2"), "--stall-timeout", "2")
-        if IS_OPEN_MPI:
+        if is_open_mpi():
             self.names_a_loss(result)
         else:  # MPICH goes on until the stall timeout
             self.says(result, "rank 0 on host n1: waited 2 s for", "from rank 1 on host n2 at step")
